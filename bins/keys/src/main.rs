@@ -1,0 +1,2 @@
+//! Key management on the command line.
+fn main() {}

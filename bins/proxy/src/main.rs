@@ -1,0 +1,2 @@
+//! The data plane: the Messages API in front, Bedrock behind.
+fn main() {}

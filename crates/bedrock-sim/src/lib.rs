@@ -1,0 +1,1 @@
+//! A strict Bedrock Runtime on a local port: real wire format, real error texts, scripted faults.

@@ -1,0 +1,1 @@
+//! The Bedrock Runtime client: signing, transport, event streams, deadlines, retries.

@@ -1,0 +1,1 @@
+//! Start-up, once: settings files, logs, metrics exporter, signals.

@@ -1,0 +1,1 @@
+//! hyper, once: accept, limits, deadlines, drain, bodies, server-sent events.

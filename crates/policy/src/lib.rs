@@ -1,0 +1,1 @@
+//! May this request run, and how: authentication, model resolution, admission and settlement.

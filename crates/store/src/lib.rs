@@ -1,0 +1,1 @@
+//! What Outcrop remembers: keys and usage, behind one trait.
