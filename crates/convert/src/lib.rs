@@ -1,1 +1,8 @@
-//! Pure conversion between the Messages API and Bedrock: no IO, no clock, no AWS crate.
+//! Pure conversion between the Messages API and Bedrock: no IO, no clock, no randomness, no AWS crate.
+
+pub mod converse;
+pub mod native;
+pub mod outcome;
+pub mod usage;
+
+pub use outcome::{Converted, Loss, Names, Refusal};

@@ -1,0 +1,5 @@
+//! Messages ⇄ Converse.
+
+pub mod request;
+pub mod response;
+pub mod stream;

@@ -1,0 +1,1 @@
+//! A Messages request becomes a Converse request.

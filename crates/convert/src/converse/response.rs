@@ -1,0 +1,1 @@
+//! A Converse answer becomes a Messages answer.

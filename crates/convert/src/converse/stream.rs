@@ -1,0 +1,1 @@
+//! A ConverseStream becomes a Messages stream.

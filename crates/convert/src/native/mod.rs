@@ -1,0 +1,1 @@
+//! The native lane: edits that leave every other byte alone, and the relay of the answer.

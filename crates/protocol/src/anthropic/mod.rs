@@ -1,0 +1,7 @@
+//! The Anthropic Messages API: <https://platform.claude.com/docs/en/api/messages>.
+
+pub mod event;
+pub mod request;
+pub mod response;
+
+pub use request::{Fault, Request, parse};

@@ -1,0 +1,1 @@
+//! What Converse is sent.

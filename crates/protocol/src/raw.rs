@@ -1,0 +1,1 @@
+//! JSON text that is carried as it came.
