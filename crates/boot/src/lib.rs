@@ -1,1 +1,6 @@
-//! Start-up, once: settings files, logs, metrics exporter, signals.
+//! Start-up, once: the `.env` file, logs, the metrics exporter, signals.
+
+pub mod env;
+pub mod logs;
+pub mod metrics;
+pub mod signals;
