@@ -1,1 +1,0 @@
-//! What a caller gets: the message, usage, errors.
