@@ -1,7 +1,14 @@
-//! What Outcrop knows of Bedrock's models, as data.
+//! What Outcrop knows of Bedrock's models, as data, and how a name becomes one of them.
+//!
+//! A row ([`Model`]) states what one model takes, refuses and costs. A name is resolved by [`Catalog::resolve`]: the
+//! operator's mapping first, then the rows, then the id as it was given.
 
 mod model;
+pub mod name;
+mod resolve;
+mod rows;
 
 pub use model::{
     Band, Caching, Effort, Family, Lane, Model, Price, Sampling, Thinking, Tiers, ToolIds, TopK,
 };
+pub use resolve::{Catalog, Resolution, Scope, Unresolved, is_known};

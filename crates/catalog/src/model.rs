@@ -171,6 +171,8 @@ pub struct Model {
     pub prefixes: &'static [&'static str],
     /// Whether the base id itself can be invoked on demand.
     pub on_demand: bool,
+    /// Whether a public name goes to the base id although profiles exist.
+    pub prefer_base: bool,
     /// Day of release, `YYYY-MM-DD`.
     pub released: &'static str,
     /// Input and output tokens together.
@@ -183,6 +185,10 @@ pub struct Model {
     pub thinking: Thinking,
     /// Highest effort taken; `None`: no effort member at all.
     pub max_effort: Option<Effort>,
+    /// Whether `xhigh` is refused although `max` is taken (Claude 4.6).
+    pub no_xhigh: bool,
+    /// Whether effort works only together with its beta flag (Opus 4.5).
+    pub effort_needs_beta: bool,
     /// Sampling parameters.
     pub sampling: Sampling,
     /// `top_k`.
@@ -221,6 +227,8 @@ pub struct Model {
     pub strict_tools: bool,
     /// Whether reasoning of earlier turns may be replayed without a signature.
     pub replays_reasoning: bool,
+    /// Whether this is an embedding model, which no conversation can be held with.
+    pub embedding: bool,
     /// Whether Bedrock CountTokens takes the base id.
     pub countable: bool,
     /// `anthropic_beta` flags that this model takes on InvokeModel.
