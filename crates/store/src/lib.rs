@@ -1,1 +1,43 @@
 //! What Outcrop remembers: keys and usage, behind one trait.
+//!
+//! [`Store`] is the interface and its promises; [`Memory`] is the specification in code. `contract` (feature `contract`) holds one test per promise and runs against each of them.
+//! [`secret`] makes, recognises and hashes keys;
+//!
+//! Nothing here reads the environment, and nothing but [`Timestamp::now`] and the writer's pauses looks at a clock.
+
+mod base62;
+#[cfg(any(test, feature = "contract"))]
+#[doc(hidden)]
+pub mod contract;
+mod cursor;
+mod error;
+mod key;
+mod memory;
+pub mod secret;
+mod store;
+mod timestamp;
+pub mod usage;
+
+use std::sync::Arc;
+
+pub use error::{Error, ErrorKind, Result};
+pub use key::{KeyHash, KeyId, KeyRecord, KeyStatus};
+pub use memory::Memory;
+pub use secret::{KeyForm, KeyHasher, NewKey, PresentedKey, hash_secret};
+pub use store::{KeyFilter, Listing, Page, Recorded, Store};
+pub use timestamp::Timestamp;
+pub use usage::{Bucket, PicoUsd, RowStatus, Totals, UsageQuery, UsageRow};
+
+/// Where the memory is: `STORE` and `OUTCROP_DB`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// In this process, and gone with it.
+    Memory,
+}
+
+/// Opens the store. Blocks while a new database is set up: call it at start.
+pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
+    Ok(match location {
+        Location::Memory => Arc::new(Memory::new()),
+    })
+}

@@ -1,0 +1,85 @@
+//! One law per promise of [`Store`](crate::Store), and a macro that holds a backend to all of them:
+//!
+//! ```ignore
+//! store::contract!(dynamodb, || async { (open_somewhere_empty().await, ()) });
+//! ```
+//!
+//! makes a module `dynamodb` with one test per law. The closure opens an empty store for each test and returns it with
+//! whatever must live as long (a temporary directory, say).
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a law fails by panicking")]
+#![allow(missing_docs, reason = "the names of the laws say what they say")]
+
+pub mod keys;
+pub mod sample;
+pub mod usage;
+
+/// Holds a backend to every law: `contract!(name, || async { (store, guard) });`
+#[macro_export]
+macro_rules! contract {
+    ($backend:ident, $open:expr) => {
+        mod $backend {
+            use super::*;
+
+            $crate::contract!(@laws keys, $open,
+                a_key_is_found_by_its_hash_and_by_its_id
+                what_was_never_put_is_not_found
+                an_id_or_a_hash_belongs_to_the_first_who_puts_it
+                of_parallel_puts_of_one_hash_one_succeeds
+                a_record_that_breaks_a_rule_is_not_written
+                an_update_changes_all_but_identity_and_last_use
+                an_update_from_an_old_version_is_a_conflict
+                of_parallel_updates_from_one_version_one_succeeds
+                last_use_moves_forward_alone_and_makes_no_version
+                a_listing_shows_each_key_once_in_order_of_creation
+                a_listing_goes_on_where_it_ended_whatever_was_added
+                a_listing_filters_by_user_status_and_id
+                a_cursor_from_elsewhere_is_invalid
+                text_is_text_and_never_a_command
+                a_name_gets_its_value_once
+                parallel_puts_of_a_name_agree
+                any_executor_will_do
+                a_call_that_was_dropped_leaves_the_store_whole
+                a_store_in_order_answers_its_probe
+            );
+            $crate::contract!(@laws usage, $open,
+                a_row_is_read_back_as_it_was_written
+                a_row_counts_once_however_often_it_is_sent
+                rounds_of_one_request_are_rows_of_their_own
+                parallel_writers_of_the_same_rows_count_them_once
+                totals_are_the_sum_of_the_rows_in_every_period
+                totals_belong_to_one_key
+                money_adds_up_exactly
+                what_has_no_price_is_not_free
+                huge_counts_are_cut_and_do_not_wrap
+                rows_are_listed_by_time_from_since_to_before_until
+                pages_of_rows_meet_without_gap_or_overlap
+                text_with_nul_and_escapes_is_kept_and_drops_no_other_row
+                pruning_takes_the_oldest_rows_in_bounded_batches
+                an_empty_batch_is_no_failure
+            );
+        }
+    };
+    (@laws $group:ident, $open:expr, $($law:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $law() {
+            let (store, _alive) = ($open)().await;
+            $crate::contract::$group::$law(store).await;
+        }
+    )*};
+}
+
+#[cfg(test)]
+mod backends {
+    use std::{
+        future::{Ready, ready},
+        sync::Arc,
+    };
+
+    use crate::{Memory, Store};
+
+    fn in_memory() -> Ready<(Arc<dyn Store>, ())> {
+        ready((Arc::new(Memory::new()), ()))
+    }
+
+    crate::contract!(memory, in_memory);
+}

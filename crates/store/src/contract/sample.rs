@@ -1,0 +1,79 @@
+//! Records and rows to test with.
+
+use crate::{KeyHash, KeyId, KeyRecord, PicoUsd, RowStatus, Timestamp, UsageRow};
+
+/// Noon of 21 November 2026.
+pub fn noon() -> Timestamp {
+    Timestamp::from_unix_millis(1_795_262_400_000)
+}
+
+/// The `n`th id.
+pub fn key_id(n: u32) -> KeyId {
+    format!("key_{n:016}").parse().unwrap()
+}
+
+/// The `n`th hash.
+pub fn hash(n: u32) -> KeyHash {
+    let mut bytes = [0_u8; 32];
+    bytes[..4].copy_from_slice(&n.to_be_bytes());
+    KeyHash::from_bytes(bytes)
+}
+
+/// The `n`th key, made `n` milliseconds after noon, with every field filled.
+pub fn record(n: u32) -> KeyRecord {
+    KeyRecord {
+        key_id: key_id(n),
+        user_id: "amalia".to_owned(),
+        name: format!("laptop {n}"),
+        owner_name: Some("Amalia Ø.".to_owned()),
+        prefix: "sk-oc-Ab3d".to_owned(),
+        last4: "9zZ0".to_owned(),
+        is_active: true,
+        deactivated_reason: Some("none yet".to_owned()),
+        created_at: noon().plus_millis(i64::from(n)),
+        created_by: Some("cli".to_owned()),
+        updated_at: noon().plus_millis(i64::from(n)),
+        last_used_at: None,
+        expires_at: Some(noon().plus_millis(86_400_000)),
+        version: 1,
+        allowed_models: Some(vec!["anthropic.*".to_owned(), "qwen.*".to_owned()]),
+        denied_models: Some(vec!["*opus*".to_owned()]),
+        metadata: [("team".to_owned(), "geology".to_owned())].into(),
+    }
+}
+
+/// A row of the first key at noon, with every field filled.
+pub fn row(request_id: &str) -> UsageRow {
+    UsageRow {
+        key_id: key_id(1),
+        user_id: "amalia".to_owned(),
+        ts: noon(),
+        request_id: request_id.to_owned(),
+        round: 0,
+        surface: "messages".to_owned(),
+        requested_model: "claude-opus-5".to_owned(),
+        resolved_model: "global.anthropic.claude-opus-5".to_owned(),
+        base_model: "anthropic.claude-opus-5".to_owned(),
+        lane: "native".to_owned(),
+        target: "default".to_owned(),
+        region: "eu-central-1".to_owned(),
+        stream: true,
+        input_tokens: 3,
+        output_tokens: 550,
+        cache_read_tokens: 7,
+        cache_write_5m_tokens: 12_304,
+        cache_write_1h_tokens: 11,
+        reasoning_tokens: Some(120),
+        cost_pico_usd: Some(PicoUsd(54_399_000_000)),
+        estimated: true,
+        status: RowStatus::ClientClosed,
+        http_status: 200,
+        error_type: Some("overloaded_error".to_owned()),
+        stop_reason: Some("end_turn".to_owned()),
+        attempts: 2,
+        latency_ms: 4_321,
+        ttft_ms: Some(210),
+        upstream_request_id: Some("b5c0".to_owned()),
+        session: Some("s-1".to_owned()),
+    }
+}

@@ -1,0 +1,266 @@
+//! A key as the store knows it: an id, a hash, a record. Never the key itself.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{Error, Result, Timestamp, base62};
+
+/// The public name of a key: `key_` and 16 base-62 characters. Two names stand for callers without a record:
+/// [`KeyId::master`] and [`KeyId::anonymous`]; the store keeps their usage and never a record of theirs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+const MASTER: &str = "master";
+const ANONYMOUS: &str = "anonymous";
+const ID_PREFIX: &str = "key_";
+const ID_RANDOM: usize = 16;
+
+impl KeyId {
+    /// A new random id (95 bits).
+    pub fn generate(rng: &mut impl rand::CryptoRng) -> Self {
+        let mut id = String::from(ID_PREFIX);
+        id.extend((0..ID_RANDOM).map(|_| base62::random_char(rng)));
+        Self(id)
+    }
+
+    /// The caller that holds the master key.
+    pub fn master() -> Self {
+        Self(MASTER.to_owned())
+    }
+
+    /// The caller without a key, where keys are not required.
+    pub fn anonymous() -> Self {
+        Self(ANONYMOUS.to_owned())
+    }
+
+    /// Whether a record may exist under this id.
+    pub fn has_record(&self) -> bool {
+        self.0 != MASTER && self.0 != ANONYMOUS
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = text == MASTER || text == ANONYMOUS;
+        let made = text
+            .strip_prefix(ID_PREFIX)
+            .is_some_and(|random| random.len() == ID_RANDOM && base62::is_base62(random));
+        if known || made {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::invalid("a key id is `key_` and 16 letters or digits"))
+        }
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// HMAC-SHA-256 of a key under the installation's hash secret: how a key is found, and no credential.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// From the bytes of the MAC.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the MAC.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(..)")
+    }
+}
+
+/// What is kept of a key. Texts are at most 128 characters where nothing else is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Its public name.
+    pub key_id: KeyId,
+    /// Whom its usage is counted for; never empty, never changed.
+    pub user_id: String,
+    /// What people call it; never empty.
+    pub name: String,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner_name: Option<String>,
+    /// The first characters of the key, for display.
+    pub prefix: String,
+    /// The last four characters of the key, for display.
+    pub last4: String,
+    /// The switch; off means revoked.
+    pub is_active: bool,
+    /// Why it was switched off: `revoked` or free text.
+    #[serde(default)]
+    pub deactivated_reason: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    #[serde(default)]
+    pub created_by: Option<String>,
+    /// When it was last changed (use is not a change).
+    pub updated_at: Timestamp,
+    /// When it was last used, within a minute.
+    #[serde(default)]
+    pub last_used_at: Option<Timestamp>,
+    /// From this instant on it is refused; absent = never.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+    /// Counts the changes, from 1; an update names the version it was made from.
+    pub version: u64,
+    /// Glob patterns on the resolved base model id; absent = every model. An empty list is refused, not stored.
+    #[serde(default)]
+    pub allowed_models: Option<Vec<String>>,
+    /// Glob patterns on the resolved base model id; they win over `allowed_models`.
+    #[serde(default)]
+    pub denied_models: Option<Vec<String>>,
+    /// At most 16 pairs; keys up to 64, values up to 256 characters.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What a record means at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyStatus {
+    /// It is accepted.
+    Active,
+    /// It was switched off.
+    Revoked,
+    /// Its time has passed.
+    Expired,
+}
+
+impl KeyStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Revoked, Self::Expired];
+
+    /// Its name in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for KeyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl KeyRecord {
+    /// What the record means at `now`. A revoked key stays revoked when its time passes.
+    pub fn status(&self, now: Timestamp) -> KeyStatus {
+        if !self.is_active {
+            KeyStatus::Revoked
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            KeyStatus::Expired
+        } else {
+            KeyStatus::Active
+        }
+    }
+
+    /// Whether the record keeps the rules of its fields. Every backend asks before it writes one.
+    pub fn check(&self) -> Result<()> {
+        if !self.key_id.has_record() {
+            return Err(Error::invalid("`master` and `anonymous` cannot have a key record"));
+        }
+        required("user_id", &self.user_id)?;
+        required("name", &self.name)?;
+        optional("owner_name", self.owner_name.as_deref())?;
+        optional("created_by", self.created_by.as_deref())?;
+        optional("deactivated_reason", self.deactivated_reason.as_deref())?;
+        patterns("allowed_models", self.allowed_models.as_deref())?;
+        patterns("denied_models", self.denied_models.as_deref())?;
+        if self.metadata.len() > 16 {
+            return Err(Error::invalid("metadata: at most 16 pairs"));
+        }
+        for (key, value) in &self.metadata {
+            text("metadata key", key, 1..=64)?;
+            text("metadata value", value, 0..=256)?;
+        }
+        Ok(())
+    }
+
+    /// What an update makes of `self`: all of `new` but identity and last use, one version on.
+    pub(crate) fn updated_with(&self, new: &Self) -> Self {
+        Self {
+            key_id: self.key_id.clone(),
+            user_id: self.user_id.clone(),
+            prefix: self.prefix.clone(),
+            last4: self.last4.clone(),
+            created_at: self.created_at,
+            created_by: self.created_by.clone(),
+            last_used_at: self.last_used_at,
+            version: self.version + 1,
+            ..new.clone()
+        }
+    }
+}
+
+fn required(field: &str, value: &str) -> Result<()> {
+    text(field, value, 1..=128)
+}
+
+fn optional(field: &str, value: Option<&str>) -> Result<()> {
+    value.map_or(Ok(()), |value| text(field, value, 1..=128))
+}
+
+fn patterns(field: &str, list: Option<&[String]>) -> Result<()> {
+    let Some(list) = list else { return Ok(()) };
+    // An empty list could be read as "none" or as "all"; the second reading would widen a key by a slip.
+    if list.is_empty() {
+        return Err(Error::invalid(format!("{field}: an empty list is refused; leave the field out")));
+    }
+    list.iter().try_for_each(|pattern| {
+        if pattern.chars().any(char::is_whitespace) {
+            return Err(Error::invalid(format!("{field}: a pattern has no blanks")));
+        }
+        text(field, pattern, 1..=256)
+    })
+}
+
+fn text(field: &str, value: &str, length: std::ops::RangeInclusive<usize>) -> Result<()> {
+    let (least, most) = (length.start(), length.end());
+    if !length.contains(&value.chars().count()) {
+        return Err(Error::invalid(format!("{field}: {least} to {most} characters")));
+    }
+    // Control characters would let a name rewrite the terminal or the log line it is shown in.
+    if value.chars().any(char::is_control) {
+        return Err(Error::invalid(format!("{field}: no control characters")));
+    }
+    Ok(())
+}

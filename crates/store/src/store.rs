@@ -1,0 +1,146 @@
+//! The interface that policy and programs are written against.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::{Bucket, KeyHash, KeyId, KeyRecord, KeyStatus, Result, Timestamp, Totals, UsageQuery, UsageRow};
+
+/// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.
+///
+/// **Calls.** Any call may be made from any thread and under any executor; no call blocks the thread that polls it. A
+/// call that returned has been kept: it is seen by every later call through any handle on the same database, and
+/// survives the process. A call that was dropped before it returned may or may not have happened. Each call happens
+/// wholly or not at all. An error of kind `Unavailable` may be tried again; every other kind will come again.
+///
+/// **Keys.** A record is found by its hash and by its id, both unique for ever: of two calls that put the same hash or the
+/// same id, one succeeds and the other gets `Conflict`. A record that breaks a rule of
+/// [`KeyRecord::check`] is `Invalid` and is not written. An update names the version it was made from: of
+/// N updates from one version exactly one succeeds, the others get `Conflict`; the version grows by one. Identity
+/// (`key_id`, `user_id`, `prefix`, `last4`, `created_at`, `created_by`) and `last_used_at` are not changed by an update.
+/// Last use only moves forward, makes no new version, and may name ids that do not exist. Listings are in order of
+/// creation, then id, each record once; a record that is there from the first page to the last is on one of
+/// them, whatever is written in between. A store never sees a key, only its hash.
+///
+/// **Usage.** A row is counted once, however often it is sent and by whom: the second row with the same
+/// `(request_id, round)` is left out, also within a batch, for as long as the first is kept. A batch is written wholly
+/// or not at all, and the totals of its keys (all time, month, day, day and model; UTC) change in the same
+/// transaction: the totals are at every moment the sum of the rows ever written. Money is exact. Pruning takes rows, the
+/// oldest first and no more than it was allowed to, and leaves totals alone.
+///
+/// **Meta.** A name gets its value once; everybody who puts it gets the value that stands.
+///
+/// **Not here.** Caching is the policy's, queueing is [`usage::Writer`](crate::usage::Writer)'s. No call is made per
+/// request on a warm path.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Keeps a new key. `Conflict` when its id or its hash exists.
+    async fn put_new_key(&self, hash: &KeyHash, record: &KeyRecord) -> Result<()>;
+
+    /// The record of the key with this hash.
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<KeyRecord>>;
+
+    /// The record with this id.
+    async fn key_by_id(&self, key_id: &KeyId) -> Result<Option<KeyRecord>>;
+
+    /// The records that pass the filter.
+    async fn list_keys(&self, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>>;
+
+    /// Replaces what an update may change and returns what stands now. `NotFound`; `Conflict` when the stored version is
+    /// not `record.version`. The caller sets `updated_at`.
+    async fn update_key(&self, record: &KeyRecord) -> Result<KeyRecord>;
+
+    /// Notes when keys were last used.
+    async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()>;
+
+    /// The value of a name.
+    async fn meta_get(&self, name: &str) -> Result<Option<String>>;
+
+    /// Gives a name its value unless it has one; returns the value that stands.
+    async fn meta_put_if_absent(&self, name: &str, value: &str) -> Result<String>;
+
+    /// Keeps rows and adds them to the totals, each once.
+    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded>;
+
+    /// A key's totals; zeros when nothing was counted.
+    async fn usage_totals(&self, key_id: &KeyId, bucket: &Bucket) -> Result<Totals>;
+
+    /// A key's rows, in order of time, then request id, then round.
+    async fn usage_rows(&self, query: &UsageQuery, page: &Page) -> Result<Listing<UsageRow>>;
+
+    /// Removes at most `max_rows` rows older than `older_than`; returns how many. Fewer than `max_rows` means that it is
+    /// done. Called in a loop with pauses, it never holds the database for long.
+    async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize>;
+
+    /// Whether the store answers and takes writes, for readiness.
+    async fn probe(&self) -> Result<()>;
+}
+
+/// Which keys a listing shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// Only those of this user.
+    pub user_id: Option<String>,
+    /// Only those that have this status at this instant.
+    pub status: Option<(KeyStatus, Timestamp)>,
+    /// Only those whose id begins so (letter case counts).
+    pub id_prefix: Option<String>,
+}
+
+impl KeyFilter {
+    /// Whether a record passes.
+    pub fn admits(&self, record: &KeyRecord) -> bool {
+        self.user_id.as_ref().is_none_or(|user| *user == record.user_id)
+            && self.status.is_none_or(|(status, now)| record.status(now) == status)
+            && self.id_prefix.as_ref().is_none_or(|prefix| record.key_id.as_str().starts_with(prefix))
+    }
+}
+
+/// Which part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// At most so many entries (at least one).
+    pub limit: usize,
+    /// Where the page before ended: its [`Listing::next`]. Another text is `Invalid`.
+    pub cursor: Option<String>,
+}
+
+impl Page {
+    /// The first `limit` entries.
+    pub fn first(limit: usize) -> Self {
+        Self { limit, cursor: None }
+    }
+
+    /// The `limit` entries after `cursor`.
+    pub fn after(cursor: impl Into<String>, limit: usize) -> Self {
+        Self { limit, cursor: Some(cursor.into()) }
+    }
+}
+
+/// One page of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Where the next page begins; absent on the last one.
+    pub next: Option<String>,
+}
+
+impl<T> Listing<T> {
+    /// Of up to `limit + 1` entries found: the page, and the cursor when there is one entry too many.
+    pub(crate) fn cut(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(cursor) } else { None };
+        Self { items, next }
+    }
+}
+
+/// What became of a batch of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recorded {
+    /// Rows that were new.
+    pub written: usize,
+    /// Rows that were there already.
+    pub repeated: usize,
+}

@@ -1,0 +1,117 @@
+//! What rows add up to, per key and period.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PicoUsd, RowStatus, UsageRow};
+use crate::Timestamp;
+
+/// A period (UTC calendar) for which a key's totals are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// Since the key exists.
+    Total,
+    /// The month that holds the instant.
+    Month(Timestamp),
+    /// The day that holds the instant.
+    Day(Timestamp),
+    /// The day that holds the instant, for one base model.
+    DayModel(Timestamp, String),
+}
+
+/// The name under which the totals are stored: `total`, `month#2026-11`, `day#2026-11-21`, `day#2026-11-21#<model>`.
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Total => f.write_str("total"),
+            Self::Month(at) => {
+                let date = at.date();
+                write!(f, "month#{:04}-{:02}", date.year(), u8::from(date.month()))
+            }
+            Self::Day(at) => write!(f, "day#{}", Day(*at)),
+            Self::DayModel(at, model) => write!(f, "day#{}#{model}", Day(*at)),
+        }
+    }
+}
+
+struct Day(Timestamp);
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = self.0.date();
+        write!(f, "{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    }
+}
+
+impl Bucket {
+    /// Every bucket that a row counts in.
+    pub fn of(row: &UsageRow) -> [Self; 4] {
+        [Self::Total, Self::Month(row.ts), Self::Day(row.ts), Self::DayModel(row.ts, row.base_model.clone())]
+    }
+}
+
+/// Sums over rows. Token sums saturate at `i64::MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// How many rows.
+    pub requests: u64,
+    /// Of these, how many ended in an upstream error.
+    pub errors: u64,
+    /// Sum of the rows' field of that name.
+    pub input_tokens: u64,
+    /// Sum of the rows' field of that name.
+    pub output_tokens: u64,
+    /// Sum of the rows' field of that name.
+    pub cache_read_tokens: u64,
+    /// Sum of the rows' field of that name.
+    pub cache_write_5m_tokens: u64,
+    /// Sum of the rows' field of that name.
+    pub cache_write_1h_tokens: u64,
+    /// Sum of the rows' field of that name.
+    pub reasoning_tokens: u64,
+    /// How many rows had no price; their cost is not in the sum.
+    pub unpriced_requests: u64,
+    /// How many rows had estimated counts.
+    pub estimated_requests: u64,
+    /// Sum of the costs.
+    pub cost_pico_usd: PicoUsd,
+}
+
+impl Totals {
+    /// Adds a row.
+    pub fn add(&mut self, row: &UsageRow) {
+        let row = row.clamped();
+        let sum = |total: &mut u64, more: u64| *total = total.saturating_add(more).min(i64::MAX as u64);
+        sum(&mut self.requests, 1);
+        sum(&mut self.errors, u64::from(row.status == RowStatus::UpstreamError));
+        sum(&mut self.input_tokens, row.input_tokens);
+        sum(&mut self.output_tokens, row.output_tokens);
+        sum(&mut self.cache_read_tokens, row.cache_read_tokens);
+        sum(&mut self.cache_write_5m_tokens, row.cache_write_5m_tokens);
+        sum(&mut self.cache_write_1h_tokens, row.cache_write_1h_tokens);
+        sum(&mut self.reasoning_tokens, row.reasoning_tokens.unwrap_or(0));
+        sum(&mut self.unpriced_requests, u64::from(row.is_unpriced()));
+        sum(&mut self.estimated_requests, u64::from(row.estimated));
+        self.cost_pico_usd = self.cost_pico_usd + row.cost_pico_usd.unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_named_for_their_utc_period() {
+        let last_moment: Timestamp = "2026-12-01T00:59:59.999+01:00".parse().unwrap();
+        assert_eq!(Bucket::Total.to_string(), "total");
+        assert_eq!(Bucket::Month(last_moment).to_string(), "month#2026-11");
+        assert_eq!(Bucket::Day(last_moment).to_string(), "day#2026-11-30");
+        assert_eq!(Bucket::Day(last_moment.plus_millis(1)).to_string(), "day#2026-12-01");
+        let model = "anthropic.claude-opus-5".to_owned();
+        assert_eq!(
+            Bucket::DayModel(last_moment, model).to_string(),
+            "day#2026-11-30#anthropic.claude-opus-5"
+        );
+    }
+}
