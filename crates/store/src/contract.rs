@@ -75,11 +75,17 @@ mod backends {
         sync::Arc,
     };
 
-    use crate::{Memory, Store};
+    use crate::{Memory, Sqlite, Store};
 
     fn in_memory() -> Ready<(Arc<dyn Store>, ())> {
         ready((Arc::new(Memory::new()), ()))
     }
 
+    fn in_a_file() -> Ready<(Arc<dyn Store>, tempfile::TempDir)> {
+        let dir = tempfile::tempdir().unwrap();
+        ready((Arc::new(Sqlite::open(dir.path().join("outcrop.db")).unwrap()), dir))
+    }
+
     crate::contract!(memory, in_memory);
+    crate::contract!(sqlite, in_a_file);
 }

@@ -1,6 +1,7 @@
 //! What Outcrop remembers: keys and usage, behind one trait.
 //!
-//! [`Store`] is the interface and its promises; [`Memory`] is the specification in code. `contract` (feature `contract`) holds one test per promise and runs against each of them.
+//! [`Store`] is the interface and its promises; [`Memory`] is the specification in code, [`Sqlite`] the embedded
+//! default. `contract` (feature `contract`) holds one test per promise and runs against each of them.
 //! [`secret`] makes, recognises and hashes keys;
 //!
 //! Nothing here reads the environment, and nothing but [`Timestamp::now`] and the writer's pauses looks at a clock.
@@ -14,16 +15,18 @@ mod error;
 mod key;
 mod memory;
 pub mod secret;
+mod sqlite;
 mod store;
 mod timestamp;
 pub mod usage;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 pub use error::{Error, ErrorKind, Result};
 pub use key::{KeyHash, KeyId, KeyRecord, KeyStatus};
 pub use memory::Memory;
 pub use secret::{KeyForm, KeyHasher, NewKey, PresentedKey, hash_secret};
+pub use sqlite::Sqlite;
 pub use store::{KeyFilter, Listing, Page, Recorded, Store};
 pub use timestamp::Timestamp;
 pub use usage::{Bucket, PicoUsd, RowStatus, Totals, UsageQuery, UsageRow};
@@ -33,11 +36,14 @@ pub use usage::{Bucket, PicoUsd, RowStatus, Totals, UsageQuery, UsageRow};
 pub enum Location {
     /// In this process, and gone with it.
     Memory,
+    /// In a database file; made, with mode 0600, when it is not there.
+    Sqlite(PathBuf),
 }
 
 /// Opens the store. Blocks while a new database is set up: call it at start.
 pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     Ok(match location {
         Location::Memory => Arc::new(Memory::new()),
+        Location::Sqlite(path) => Arc::new(Sqlite::open(path)?),
     })
 }

@@ -72,7 +72,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// done. Called in a loop with pauses, it never holds the database for long.
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize>;
 
-    /// Whether the store answers and takes writes, for readiness.
+    /// Whether the store answers and would let one write, for readiness.
     async fn probe(&self) -> Result<()>;
 }
 

@@ -25,6 +25,10 @@ impl RowStatus {
             Self::UpstreamError => "upstream_error",
         }
     }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Ok, Self::ClientClosed, Self::UpstreamError].into_iter().find(|status| status.as_str() == name)
+    }
 }
 
 /// One row per billable upstream call, unique by `(request_id, round)`, written once and never changed.

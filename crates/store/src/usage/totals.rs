@@ -82,18 +82,38 @@ impl Totals {
     /// Adds a row.
     pub fn add(&mut self, row: &UsageRow) {
         let row = row.clamped();
-        let sum = |total: &mut u64, more: u64| *total = total.saturating_add(more).min(i64::MAX as u64);
-        sum(&mut self.requests, 1);
-        sum(&mut self.errors, u64::from(row.status == RowStatus::UpstreamError));
-        sum(&mut self.input_tokens, row.input_tokens);
-        sum(&mut self.output_tokens, row.output_tokens);
-        sum(&mut self.cache_read_tokens, row.cache_read_tokens);
-        sum(&mut self.cache_write_5m_tokens, row.cache_write_5m_tokens);
-        sum(&mut self.cache_write_1h_tokens, row.cache_write_1h_tokens);
-        sum(&mut self.reasoning_tokens, row.reasoning_tokens.unwrap_or(0));
-        sum(&mut self.unpriced_requests, u64::from(row.is_unpriced()));
-        sum(&mut self.estimated_requests, u64::from(row.estimated));
-        self.cost_pico_usd = self.cost_pico_usd + row.cost_pico_usd.unwrap_or_default();
+        *self = self.merged(&Self {
+            requests: 1,
+            errors: u64::from(row.status == RowStatus::UpstreamError),
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            cache_read_tokens: row.cache_read_tokens,
+            cache_write_5m_tokens: row.cache_write_5m_tokens,
+            cache_write_1h_tokens: row.cache_write_1h_tokens,
+            reasoning_tokens: row.reasoning_tokens.unwrap_or(0),
+            unpriced_requests: u64::from(row.is_unpriced()),
+            estimated_requests: u64::from(row.estimated),
+            cost_pico_usd: row.cost_pico_usd.unwrap_or_default(),
+        });
+    }
+
+    /// Both sums in one.
+    #[must_use]
+    pub fn merged(&self, other: &Self) -> Self {
+        let sum = |one: u64, two: u64| one.saturating_add(two).min(i64::MAX as u64);
+        Self {
+            requests: sum(self.requests, other.requests),
+            errors: sum(self.errors, other.errors),
+            input_tokens: sum(self.input_tokens, other.input_tokens),
+            output_tokens: sum(self.output_tokens, other.output_tokens),
+            cache_read_tokens: sum(self.cache_read_tokens, other.cache_read_tokens),
+            cache_write_5m_tokens: sum(self.cache_write_5m_tokens, other.cache_write_5m_tokens),
+            cache_write_1h_tokens: sum(self.cache_write_1h_tokens, other.cache_write_1h_tokens),
+            reasoning_tokens: sum(self.reasoning_tokens, other.reasoning_tokens),
+            unpriced_requests: sum(self.unpriced_requests, other.unpriced_requests),
+            estimated_requests: sum(self.estimated_requests, other.estimated_requests),
+            cost_pico_usd: self.cost_pico_usd + other.cost_pico_usd,
+        }
     }
 }
 

@@ -1,0 +1,140 @@
+//! The embedded default: one database file, no set-up.
+//!
+//! One thread of its own writes: it takes every call that waits, runs them in one transaction and answers them after
+//! the commit, so that a hundred calls cost one `fsync`. Two threads read, each on a connection of its own; thanks to the
+//! write-ahead log they wait for no writer. Other processes may have the same file open.
+//!
+//! - `keys`, `usage`: the statements. `schema`: tables and their migrations. `worker`: the threads.
+
+mod failure;
+mod keys;
+mod schema;
+mod usage;
+mod worker;
+
+use std::{fmt, path::Path};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use crate::{
+    Bucket, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, Recorded, Result, Store, Timestamp, Totals,
+    UsageQuery, UsageRow,
+};
+use worker::Workers;
+
+/// How many threads read.
+const READERS: usize = 2;
+
+/// A store in a database file.
+pub struct Sqlite {
+    writer: Workers,
+    readers: Workers,
+}
+
+impl Sqlite {
+    /// Opens the database, and makes it (mode 0600, schema included) when it is not there. Blocks: call it at start.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        schema::make_private(path)?;
+        let writing = schema::connect(path)?;
+        schema::migrate(&writing)?;
+        let reading = (0..READERS).map(|_| schema::connect_to_read(path)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { writer: Workers::writer(writing)?, readers: Workers::readers(reading)? })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.call(work).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.readers.call(work).await
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn put_new_key(&self, hash: &KeyHash, record: &KeyRecord) -> Result<()> {
+        record.check()?;
+        let (hash, record) = (*hash, record.clone());
+        self.write(move |db| keys::put_new(db, &hash, &record)).await
+    }
+
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<KeyRecord>> {
+        let hash = *hash;
+        self.read(move |db| keys::by_hash(db, &hash)).await
+    }
+
+    async fn key_by_id(&self, key_id: &KeyId) -> Result<Option<KeyRecord>> {
+        let key_id = key_id.clone();
+        self.read(move |db| keys::by_id(db, &key_id)).await
+    }
+
+    async fn list_keys(&self, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.read(move |db| keys::list(db, &filter, &page)).await
+    }
+
+    async fn update_key(&self, record: &KeyRecord) -> Result<KeyRecord> {
+        record.check()?;
+        let record = record.clone();
+        self.write(move |db| keys::update(db, &record)).await
+    }
+
+    async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
+        let uses = uses.to_vec();
+        self.write(move |db| keys::touch(db, &uses)).await
+    }
+
+    async fn meta_get(&self, name: &str) -> Result<Option<String>> {
+        let name = name.to_owned();
+        self.read(move |db| schema::meta(db, &name)).await
+    }
+
+    async fn meta_put_if_absent(&self, name: &str, value: &str) -> Result<String> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.write(move |db| schema::put_meta_if_absent(db, &name, &value)).await
+    }
+
+    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded> {
+        if rows.is_empty() {
+            return Ok(Recorded::default());
+        }
+        let rows = rows.to_vec();
+        self.write(move |db| usage::record(db, &rows)).await
+    }
+
+    async fn usage_totals(&self, key_id: &KeyId, bucket: &Bucket) -> Result<Totals> {
+        let (key_id, bucket) = (key_id.clone(), bucket.to_string());
+        self.read(move |db| usage::totals(db, &key_id, &bucket)).await
+    }
+
+    async fn usage_rows(&self, query: &UsageQuery, page: &Page) -> Result<Listing<UsageRow>> {
+        let (query, page) = (query.clone(), page.clone());
+        self.read(move |db| usage::list(db, &query, &page)).await
+    }
+
+    async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize> {
+        self.write(move |db| usage::prune(db, older_than, max_rows)).await
+    }
+
+    async fn probe(&self) -> Result<()> {
+        // The writer's transaction takes the write lock, so this answers for both sides.
+        self.write(|db| schema::meta(db, schema::VERSION).map(|_| ())).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

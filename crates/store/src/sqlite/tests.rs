@@ -1,0 +1,155 @@
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, thread};
+
+use super::*;
+use crate::{
+    ErrorKind,
+    contract::sample::{hash, key_id, noon, record, row},
+};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let store = Sqlite::open(&path).unwrap();
+    store.put_new_key(&hash(1), &record(1)).await.unwrap();
+    store.record_usage(&[row("a")]).await.unwrap();
+    store.meta_put_if_absent("name", "value").await.unwrap();
+    drop(store);
+    let store = Sqlite::open(&path).unwrap();
+    assert_eq!(store.key_by_hash(&hash(1)).await.unwrap(), Some(record(1)));
+    assert_eq!(store.record_usage(&[row("a")]).await.unwrap(), Recorded { written: 0, repeated: 1 });
+    assert_eq!(store.usage_totals(&key_id(1), &Bucket::Day(noon())).await.unwrap().requests, 1);
+    assert_eq!(store.meta_get("name").await.unwrap().as_deref(), Some("value"));
+}
+
+#[tokio::test]
+async fn the_database_and_its_log_are_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let store = Sqlite::open(&path).unwrap();
+    store.put_new_key(&hash(1), &record(1)).await.unwrap();
+    for name in ["outcrop.db", "outcrop.db-wal", "outcrop.db-shm"] {
+        assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
+    }
+    drop(store);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(Sqlite::open(&path).unwrap());
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let openers: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            thread::spawn(move || Sqlite::open(path).map(drop))
+        })
+        .collect();
+    for opener in openers {
+        opener.join().unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_handles_on_one_file_lose_and_repeat_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let handles = [Arc::new(Sqlite::open(&path).unwrap()), Arc::new(Sqlite::open(&path).unwrap())];
+    let writers: Vec<_> = (0..8_usize)
+        .map(|n| {
+            let store = Arc::clone(&handles[n % 2]);
+            tokio::spawn(async move {
+                for step in 0..20 {
+                    // Every row is sent through both handles.
+                    store.record_usage(&[row(&format!("{}-{step}", n / 2))]).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for store in &handles {
+        let totals = store.usage_totals(&key_id(1), &Bucket::Total).await.unwrap();
+        assert_eq!((totals.requests, totals.output_tokens), (80, 80 * 550));
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_seen_by_the_other_handle_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let (one, two) = (Sqlite::open(&path).unwrap(), Sqlite::open(&path).unwrap());
+    for n in 0..50 {
+        one.put_new_key(&hash(n), &record(n)).await.unwrap();
+        assert!(two.key_by_hash(&hash(n)).await.unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_database_of_a_newer_build_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    drop(Sqlite::open(&path).unwrap());
+    Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE meta SET value = '999' WHERE name = 'schema_version'", [])
+        .unwrap();
+    let error = Sqlite::open(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken);
+    assert!(error.to_string().contains("999"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_database_and_a_missing_directory_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notes.txt");
+    fs::write(&path, "not a database at all, just some words of sufficient length".repeat(40)).unwrap();
+    assert_eq!(Sqlite::open(&path).unwrap_err().kind(), ErrorKind::Broken);
+    let error = Sqlite::open(dir.path().join("missing/outcrop.db")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("missing/outcrop.db"), "{error}");
+}
+
+#[tokio::test]
+async fn a_failing_call_spoils_none_of_its_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let store = Sqlite::open(&path).unwrap();
+    store.put_new_key(&hash(1), &record(1)).await.unwrap();
+    // Another connection holds the write lock, so that the calls below wait and are taken together.
+    let blocker = Connection::open(&path).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (two, again, three) = (record(2), record(1), record(3));
+    let (hash_two, hash_one, hash_three) = (hash(2), hash(1), hash(3));
+    let calls = async {
+        tokio::join!(
+            store.put_new_key(&hash_two, &two),
+            store.put_new_key(&hash_one, &again),
+            store.put_new_key(&hash_three, &three),
+        )
+    };
+    let release = async { blocker.execute_batch("COMMIT").unwrap() };
+    let ((first, second, third), ()) = tokio::join!(calls, release);
+    first.unwrap();
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::Conflict);
+    third.unwrap();
+    assert!(store.key_by_hash(&hash(2)).await.unwrap().is_some());
+    assert!(store.key_by_hash(&hash(3)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn no_secret_and_no_hash_shows_in_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path().join("outcrop.db")).unwrap();
+    store.put_new_key(&hash(0x6162_6364), &record(1)).await.unwrap();
+    let error = store.put_new_key(&hash(0x6162_6364), &record(2)).await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("abcd") && !shown.contains("61626364") && !shown.contains("97, 98"), "{shown}");
+}
