@@ -1,1 +1,0 @@
-//! A ConverseStream becomes a Messages stream.
