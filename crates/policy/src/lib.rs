@@ -1,1 +1,174 @@
 //! May this request run, and how: authentication, model resolution, admission and settlement.
+//!
+//! The order is the policy, and it reads top to bottom:
+//!
+//! 1. [`Policy::authenticate`] turns what a caller presented into a [`Caller`], before its body is read;
+//! 2. [`Policy::admit`] turns the caller's [`Ask`] into an [`Admission`]: the model is resolved and the key's lists are
+//!    checked against the id that will really be called;
+//! 3. whoever calls the upstream needs an `Admission`, and ends it with [`Admission::settle`]. An admission that is dropped
+//!    without it, because the caller left, books what was used until then.
+//!
+//! Time is an argument ([`Now`]); nothing here reads a clock except the drop of an unsettled admission.
+
+mod admission;
+mod caller;
+mod denial;
+mod failures;
+mod glob;
+mod keys;
+mod price;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::{Catalog, Scope};
+use store::{KeyHasher, PresentedKey, Store, Timestamp, UsageRow};
+
+pub use admission::{Admission, Ask, End, Tokens};
+pub use caller::{Caller, Standing};
+pub use denial::Denial;
+pub use price::cost;
+
+use failures::Failures;
+use keys::Keys;
+
+/// One instant on both clocks: the calendar for expiry and periods, the monotonic one for everything that only lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Calendar.
+    pub wall: Timestamp,
+    /// Monotonic.
+    pub mono: Instant,
+}
+
+impl Now {
+    /// This instant. For the edge of the program; everything below gets it as an argument.
+    pub fn read() -> Self {
+        Self { wall: Timestamp::now(), mono: Instant::now() }
+    }
+}
+
+/// What the policy is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whether a request needs a key.
+    pub require_key: bool,
+    /// How long a key's record is trusted without asking the store.
+    pub key_ttl: Duration,
+    /// How long it is trusted while the store is away.
+    pub store_grace: Duration,
+    /// How many keys, known and unknown, are remembered.
+    pub key_cache: usize,
+    /// Wrong keys a minute from one address; 0 is no limit.
+    pub failure_limit: u32,
+    /// Which inference profile an id without one gets.
+    pub scope: Scope,
+    /// Region of the target: decides the geography of profiles.
+    pub region: String,
+    /// Name of the target, for usage rows.
+    pub target: String,
+    /// Whether names that nothing knows go upstream as they are.
+    pub allow_unknown_models: bool,
+}
+
+/// Where rows of usage go; must not block.
+pub type Book = Arc<dyn Fn(UsageRow) + Send + Sync>;
+
+/// The policy of one gateway, shared by its workers.
+pub struct Policy {
+    config: Config,
+    catalog: Catalog,
+    hasher: KeyHasher,
+    /// Hash of the static key, compared in constant time because hashes are.
+    master: Option<store::KeyHash>,
+    keys: Keys,
+    failures: Failures,
+    book: Book,
+}
+
+impl Policy {
+    /// A policy over a store. `master` is the static key, if there is one.
+    pub fn new(
+        config: Config,
+        catalog: Catalog,
+        store: Arc<dyn Store>,
+        hasher: KeyHasher,
+        master: Option<&PresentedKey>,
+        book: Book,
+    ) -> Self {
+        let master = master.map(|key| hasher.hash(key));
+        let keys = Keys::new(store, config.key_cache, config.key_ttl, config.store_grace);
+        let failures = Failures::new(config.failure_limit);
+        Self { config, catalog, hasher, master, keys, failures, book }
+    }
+
+    /// What the catalogue knows, with the operator's mapping.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Who is calling. Several keys may be presented, the header's first: any valid one admits.
+    pub async fn authenticate(
+        &self,
+        presented: &[PresentedKey],
+        address: IpAddr,
+        now: Now,
+    ) -> Result<Arc<Caller>, Denial> {
+        if presented.is_empty() {
+            return if self.config.require_key { Err(Denial::MissingKey) } else { Ok(self.keys.anonymous()) };
+        }
+        self.failures.check(address, now.mono)?;
+        let mut denial = Denial::InvalidKey;
+        for key in presented {
+            match self.identify(key, now).await {
+                Ok(caller) => return Ok(caller),
+                // "Expired" and "the store is away" say more than "invalid".
+                Err(Denial::InvalidKey) => {}
+                Err(other) => denial = other,
+            }
+        }
+        if matches!(denial, Denial::InvalidKey) {
+            self.failures.note(address, now.mono);
+        }
+        Err(denial)
+    }
+
+    async fn identify(&self, key: &PresentedKey, now: Now) -> Result<Arc<Caller>, Denial> {
+        let hash = self.hasher.hash(key);
+        if self.master.is_some_and(|master| master == hash) {
+            return Ok(self.keys.master());
+        }
+        // A key whose checksum is wrong costs the same hash and no look-up.
+        if !key.may_be_stored() {
+            return Err(Denial::InvalidKey);
+        }
+        self.keys.find(hash, now).await
+    }
+
+    /// Whether this caller may do this, and on which model.
+    pub fn admit(&self, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Denial> {
+        let unknown = || Denial::UnknownModel { model: ask.model.clone() };
+        let resolution = self
+            .catalog
+            .resolve(&ask.model, self.config.scope, &self.config.region, self.config.allow_unknown_models)
+            .map_err(|_| unknown())?;
+        if !caller.may_use(&resolution.base_id) {
+            return Err(Denial::ModelNotAllowed { model: ask.model });
+        }
+        let place =
+            admission::Place { target: self.config.target.clone(), region: self.config.region.clone() };
+        Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, Arc::clone(&self.book)))
+    }
+
+    /// Writes down when keys were last used; to be called every half minute or so.
+    pub async fn flush_last_used(&self) {
+        self.keys.flush_last_used().await;
+    }
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,273 @@
+//! The right to call the upstream once, and the duty to book what it used.
+
+use std::mem::take;
+use std::sync::Arc;
+use std::time::Instant;
+
+use catalog::{Lane, Resolution};
+use store::{RowStatus, UsageRow};
+
+use crate::{Book, Caller, Now, cost};
+
+/// What a caller asks for, as far as the policy needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Our id of the request.
+    pub request_id: String,
+    /// Route, for the usage row.
+    pub surface: &'static str,
+    /// The model as the caller typed it.
+    pub model: String,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Estimate of the input tokens, for what the upstream does not report.
+    pub input_estimate: u64,
+    /// The caller's session, where it names one.
+    pub session: Option<String>,
+}
+
+/// Token counts of one upstream call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Uncached input.
+    pub input: u64,
+    /// Output, thinking included.
+    pub output: u64,
+    /// Read from the cache.
+    pub cache_read: u64,
+    /// Written with the 5-minute TTL.
+    pub cache_write_5m: u64,
+    /// Written with the 1-hour TTL.
+    pub cache_write_1h: u64,
+    /// Thinking, where the upstream tells it apart.
+    pub reasoning: u64,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// For the row.
+    pub status: RowStatus,
+    /// The status that the caller got; 499 where it had left.
+    pub http_status: u16,
+    /// Kind of error, where there was one.
+    pub error_type: Option<&'static str>,
+    /// Why the model stopped.
+    pub stop_reason: Option<String>,
+}
+
+/// Where the call goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) target: String,
+    pub(crate) region: String,
+}
+
+/// Permission for one upstream call. Made by [`crate::Policy::admit`] alone.
+///
+/// Dropped without [`Admission::settle`], it books the call as closed by the caller, if the upstream had been called.
+pub struct Admission {
+    /// Boxed: an admission travels through every future of its request.
+    call: Box<Call>,
+}
+
+struct Call {
+    caller: Arc<Caller>,
+    resolution: Resolution,
+    ask: Ask,
+    place: Place,
+    at: Now,
+    book: Book,
+    /// Whether a row is owed.
+    owed: bool,
+    tokens: Option<Tokens>,
+    /// Bytes of text that reached the caller, for answers whose usage never came.
+    text_bytes: u64,
+    attempts: u32,
+    upstream_request_id: Option<String>,
+    first_content: Option<Instant>,
+}
+
+/// Four bytes of text are about a token.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Admission {
+    pub(crate) fn new(
+        caller: Arc<Caller>,
+        resolution: Resolution,
+        ask: Ask,
+        place: Place,
+        at: Now,
+        book: Book,
+    ) -> Self {
+        let call = Call {
+            caller,
+            resolution,
+            ask,
+            place,
+            at,
+            book,
+            owed: false,
+            tokens: None,
+            text_bytes: 0,
+            attempts: 0,
+            upstream_request_id: None,
+            first_content: None,
+        };
+        Self { call: Box::new(call) }
+    }
+
+    /// What the model's name means.
+    pub fn resolution(&self) -> &Resolution {
+        &self.call.resolution
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.call.caller
+    }
+
+    /// From here on the call is billable: a row will be written whatever happens.
+    pub fn called(&mut self) {
+        self.call.owed = true;
+    }
+
+    /// What the upstream calls this call, and how often it was tried.
+    pub fn answered(&mut self, upstream_request_id: Option<&str>, attempts: u32) {
+        self.call.upstream_request_id = upstream_request_id.map(str::to_owned);
+        self.call.attempts = attempts;
+    }
+
+    /// Content went out; the first time counts as the time to the first token.
+    pub fn content(&mut self, bytes: usize, now: Instant) {
+        self.call.text_bytes += bytes as u64;
+        self.call.first_content.get_or_insert(now);
+    }
+
+    /// The counts as the upstream last reported them; cumulative, so the last call stands.
+    pub fn used(&mut self, tokens: Tokens) {
+        self.call.tokens = Some(tokens);
+    }
+
+    /// Books the call and returns what was booked.
+    pub fn settle(mut self, end: End, now: Instant) -> Tokens {
+        self.call.write(end, now)
+    }
+}
+
+impl Call {
+    fn write(&mut self, end: End, now: Instant) -> Tokens {
+        if !take(&mut self.owed) {
+            return Tokens::default();
+        }
+        let (tokens, estimated) = self.counts(&end);
+        let row = UsageRow {
+            ts: self.at.wall,
+            round: 0,
+            input_tokens: tokens.input,
+            output_tokens: tokens.output,
+            cache_read_tokens: tokens.cache_read,
+            cache_write_5m_tokens: tokens.cache_write_5m,
+            cache_write_1h_tokens: tokens.cache_write_1h,
+            reasoning_tokens: (tokens.reasoning > 0).then_some(tokens.reasoning),
+            cost_pico_usd: cost(&self.resolution, &tokens),
+            estimated,
+            status: end.status,
+            http_status: end.http_status,
+            error_type: end.error_type.map(str::to_owned),
+            stop_reason: end.stop_reason,
+            attempts: self.attempts,
+            latency_ms: self.millis_until(now),
+            ttft_ms: self.first_content.map(|first| self.millis_until(first)),
+            ..self.identity()
+        };
+        (self.book)(row);
+        tokens
+    }
+
+    /// The part of the row that says who called what; its texts are moved out, because a call is booked once.
+    fn identity(&mut self) -> UsageRow {
+        let lane = match self.resolution.lane() {
+            Lane::Native => "native",
+            Lane::Converse => "converse",
+        };
+        UsageRow {
+            key_id: self.caller.key_id().clone(),
+            user_id: self.caller.user_id().to_owned(),
+            ts: self.at.wall,
+            request_id: take(&mut self.ask.request_id),
+            round: 0,
+            surface: self.ask.surface.to_owned(),
+            requested_model: take(&mut self.resolution.requested),
+            resolved_model: take(&mut self.resolution.upstream_id),
+            base_model: take(&mut self.resolution.base_id),
+            lane: lane.to_owned(),
+            target: take(&mut self.place.target),
+            region: take(&mut self.place.region),
+            stream: self.ask.stream,
+            input_tokens: 0,
+            output_tokens: 0,
+            cache_read_tokens: 0,
+            cache_write_5m_tokens: 0,
+            cache_write_1h_tokens: 0,
+            reasoning_tokens: None,
+            cost_pico_usd: None,
+            estimated: false,
+            status: RowStatus::Ok,
+            http_status: 0,
+            error_type: None,
+            stop_reason: None,
+            attempts: 0,
+            latency_ms: 0,
+            ttft_ms: None,
+            upstream_request_id: self.upstream_request_id.take(),
+            session: self.ask.session.take(),
+        }
+    }
+
+    fn millis_until(&self, later: Instant) -> u64 {
+        u64::try_from(later.saturating_duration_since(self.at.mono).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// What is booked: the reported counts; where none came, an estimate of what was certainly used. A call that failed
+    /// before any content is not billed by Bedrock and booked with zeros.
+    fn counts(&self, end: &End) -> (Tokens, bool) {
+        let nothing_came = self.first_content.is_none();
+        let estimate = Tokens {
+            input: self.ask.input_estimate,
+            output: self.text_bytes.div_ceil(BYTES_PER_TOKEN),
+            ..Tokens::default()
+        };
+        match (self.tokens, end.status) {
+            (Some(tokens), RowStatus::Ok) => (tokens, false),
+            // A stream that broke off has reported its input and an output of one or two tokens at most.
+            (Some(tokens), RowStatus::ClientClosed | RowStatus::UpstreamError) => {
+                (Tokens { output: tokens.output.max(estimate.output), ..tokens }, true)
+            }
+            (None, RowStatus::UpstreamError) if nothing_came => (Tokens::default(), false),
+            (None, RowStatus::Ok | RowStatus::ClientClosed | RowStatus::UpstreamError) => (estimate, true),
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if !self.call.owed {
+            return;
+        }
+        let end = End {
+            status: RowStatus::ClientClosed,
+            http_status: 499,
+            error_type: Some("client_closed"),
+            stop_reason: None,
+        };
+        // A drop gets no argument: the one place that reads the clock by itself.
+        self.call.write(end, Instant::now());
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission").field("resolution", self.resolution()).finish_non_exhaustive()
+    }
+}

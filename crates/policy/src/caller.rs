@@ -1,0 +1,55 @@
+//! Who is calling.
+
+use store::{KeyId, KeyRecord};
+
+use crate::glob;
+
+/// What a caller stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A stored key.
+    Key(Box<KeyRecord>),
+    /// The static key of the settings.
+    Master,
+    /// No key, where none is required.
+    Anonymous,
+}
+
+/// An authenticated caller. Made by [`crate::Policy::authenticate`] alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub(crate) id: KeyId,
+    pub(crate) standing: Standing,
+}
+
+impl Caller {
+    pub(crate) fn key(record: KeyRecord) -> Self {
+        Self { id: record.key_id.clone(), standing: Standing::Key(Box::new(record)) }
+    }
+
+    /// The id its usage is booked under.
+    pub fn key_id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// What it stands on.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The user its usage is counted for.
+    pub fn user_id(&self) -> &str {
+        match &self.standing {
+            Standing::Key(record) => &record.user_id,
+            Standing::Master | Standing::Anonymous => self.id.as_str(),
+        }
+    }
+
+    /// Whether its lists allow a base id. Deny wins; an absent list allows everything.
+    pub fn may_use(&self, base_id: &str) -> bool {
+        let Standing::Key(record) = &self.standing else { return true };
+        let any = |list: &[String]| list.iter().any(|pattern| glob::matches(pattern, base_id));
+        let denied = record.denied_models.as_deref().is_some_and(any);
+        !denied && record.allowed_models.as_deref().is_none_or(any)
+    }
+}
