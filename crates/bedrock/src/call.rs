@@ -1,0 +1,161 @@
+//! One call: what is asked, and the whole answer of a call that is not streamed.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{Error, Kind};
+
+/// The operations of [Bedrock Runtime](https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html)
+/// that are sent as raw bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// The model's own format, whole answer.
+    InvokeModel,
+    /// The model's own format, streamed.
+    InvokeModelWithResponseStream,
+    /// The common format, whole answer.
+    Converse,
+    /// The common format, streamed.
+    ConverseStream,
+    /// Counts input tokens and runs nothing.
+    CountTokens,
+}
+
+impl Operation {
+    /// AWS's name, as it appears in IAM and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvokeModel => "InvokeModel",
+            Self::InvokeModelWithResponseStream => "InvokeModelWithResponseStream",
+            Self::Converse => "Converse",
+            Self::ConverseStream => "ConverseStream",
+            Self::CountTokens => "CountTokens",
+        }
+    }
+
+    /// Whether the answer is a stream of frames.
+    pub fn is_stream(self) -> bool {
+        match self {
+            Self::InvokeModelWithResponseStream | Self::ConverseStream => true,
+            Self::InvokeModel | Self::Converse | Self::CountTokens => false,
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::InvokeModel => "/invoke",
+            Self::InvokeModelWithResponseStream => "/invoke-with-response-stream",
+            Self::Converse => "/converse",
+            Self::ConverseStream => "/converse-stream",
+            Self::CountTokens => "/count-tokens",
+        }
+    }
+}
+
+/// What is asked of Bedrock.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// Which operation.
+    pub operation: Operation,
+    /// Model id, inference profile id or ARN, not encoded.
+    pub model_id: &'a str,
+    /// The JSON that is sent, byte for byte.
+    pub body: Bytes,
+    /// `x-amzn-bedrock-*` headers, sent and signed. Any other name is refused: nothing of a caller travels by accident.
+    pub headers: &'a [(HeaderName, HeaderValue)],
+}
+
+impl Call<'_> {
+    /// The path as it stands on the wire: the model id is one label, so its `:` and `/` are escaped.
+    pub(crate) fn path(&self, base: &str) -> String {
+        let suffix = self.operation.suffix();
+        let mut path = String::with_capacity(base.len() + 8 + self.model_id.len() * 2 + suffix.len());
+        path.push_str(base);
+        path.push_str("/model/");
+        push_escaped(&mut path, self.model_id.as_bytes());
+        path.push_str(suffix);
+        path
+    }
+
+    /// Refuses what could not be sent as meant.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        // A lone dot segment would be folded away by every proxy and name another path.
+        if matches!(self.model_id, "" | "." | "..") {
+            return Err(Error::new(Kind::Validation, "The model id is not valid."));
+        }
+        match self.headers.iter().find(|(name, _)| !name.as_str().starts_with("x-amzn-bedrock-")) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Error::new(Kind::Validation, format!("The header {name} cannot be sent to Bedrock.")))
+            }
+        }
+    }
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986, as SigV4 wants it.
+pub(crate) fn push_escaped(out: &mut String, bytes: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+/// The whole answer of a call that succeeded.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// 200, or another 2xx.
+    pub status: u16,
+    /// The `x-amzn-bedrock-*` headers: token counts, latency, the tier that served.
+    pub headers: HeaderMap,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// `x-amzn-RequestId`.
+    pub request_id: Option<String>,
+    /// How many attempts it took.
+    pub attempts: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call<'a>(model_id: &'a str, headers: &'a [(HeaderName, HeaderValue)]) -> Call<'a> {
+        Call { operation: Operation::Converse, model_id, body: Bytes::new(), headers }
+    }
+
+    #[test]
+    fn a_model_id_is_one_label_of_the_path() {
+        let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
+        assert_eq!(
+            call(arn, &[]).path(""),
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fabc/converse"
+        );
+        assert_eq!(call("a-v1:0", &[]).path("/base"), "/base/model/a-v1%3A0/converse");
+        assert_eq!(call("é?#%", &[]).path(""), "/model/%C3%A9%3F%23%25/converse");
+    }
+
+    #[test]
+    fn model_ids_that_would_change_the_path_are_refused() {
+        for id in ["", ".", ".."] {
+            assert_eq!(call(id, &[]).check().unwrap_err().kind, Kind::Validation);
+        }
+        assert!(call("../secret", &[]).check().is_ok(), "its slash is escaped");
+    }
+
+    #[test]
+    fn only_bedrock_headers_go_upstream() {
+        let token = HeaderValue::from_static("1");
+        let tier = HeaderName::from_static("x-amzn-bedrock-service-tier");
+        assert!(call("m", &[(tier, token.clone())]).check().is_ok());
+        for name in ["authorization", "cookie", "transfer-encoding", "x-amz-date"] {
+            let headers = [(HeaderName::from_static(name), token.clone())];
+            assert!(call("m", &headers).check().is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The client: what a call goes through, and what all calls share.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::call::{Call, Reply};
+use crate::credentials::{Auth, Credentials, Held, Readiness};
+use crate::error::{Error, Kind};
+use crate::health::{Health, Ledger, Tally};
+use crate::http1::{Body, Broken, Connection, Connector, Head, Outgoing, Signer, reset};
+use crate::pool::Pool;
+use crate::retry::{self, Budget};
+use crate::settings::Settings;
+use crate::stream::EventStream;
+
+/// An answer that is not streamed may be this long; Bedrock's own limit for requests is 25 MB.
+const LONGEST_BODY: usize = 64 * 1024 * 1024;
+
+/// A client of one Bedrock endpoint. Clones share everything; see [`for_worker`](Self::for_worker).
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+    tally: Arc<Tally>,
+}
+
+struct Shared {
+    settings: Settings,
+    region: String,
+    connector: Connector,
+    auth: Auth,
+    policy: retry::Policy,
+    budget: Budget,
+    ledger: Ledger,
+    places: Option<Arc<Semaphore>>,
+}
+
+impl Client {
+    /// Finds region, endpoint and the source of credentials. Credentials themselves are loaded with the first call or
+    /// probe, so a start does not depend on them; an endpoint that cannot be one is an error here.
+    pub async fn connect(settings: Settings) -> Result<Self, Error> {
+        let found = crate::credentials::discover(&settings).await?;
+        let ledger = Ledger::new();
+        let tally = ledger.open();
+        let places = (settings.max_concurrency > 0)
+            .then(|| Arc::new(Semaphore::new(settings.max_concurrency.min(Semaphore::MAX_PERMITS))));
+        let policy = retry::Policy {
+            max_attempts: settings.max_attempts.max(1),
+            base: settings.retry_base,
+            max_wait: settings.retry_max_wait,
+        };
+        Ok(Self {
+            pool: Arc::new(Pool::new(settings.pool_idle)),
+            tally,
+            shared: Arc::new(Shared {
+                connector: Connector::new(found.endpoint, settings.connect_timeout)?,
+                region: found.region,
+                auth: found.auth,
+                policy,
+                budget: Budget::new(settings.retry_budget_percent),
+                ledger,
+                places,
+                settings,
+            }),
+        })
+    }
+
+    /// The same client for another runtime thread: settings, credentials, retry budget and limits are shared, the
+    /// connections are its own and stay on the reactor that made them.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            pool: Arc::new(Pool::new(self.shared.settings.pool_idle)),
+            tally: self.shared.ledger.open(),
+        }
+    }
+
+    /// The region that requests are signed for.
+    pub fn region(&self) -> &str {
+        &self.shared.region
+    }
+
+    /// Whether calls can be authenticated. A failure is remembered for up to 10 seconds.
+    pub async fn ready(&self) -> Readiness {
+        match &self.shared.auth {
+            Auth::Bearer(_) => Readiness::Ready,
+            Auth::Signed(credentials) => credentials.ready().await,
+        }
+    }
+
+    /// How the last minute went, over all workers.
+    pub fn health(&self) -> Health {
+        self.shared.ledger.summary()
+    }
+
+    /// One call with its whole answer, retries included.
+    pub async fn send(&self, call: &Call<'_>) -> Result<Reply, Error> {
+        let mut attempts = Attempts::new(&self.shared);
+        let limit = self.shared.settings.total_timeout;
+        let outcome = timeout(limit, self.send_retrying(call, &mut attempts)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            let late = Error::new(Kind::TotalTimeout, "Bedrock did not answer in time.");
+            Err(Error { attempts: attempts.made, ..late })
+        });
+        self.shared.ledger.record(&self.tally, &outcome);
+        outcome
+    }
+
+    /// One call whose answer streams. Returns with its first frame at hand, so that an exception there can still be
+    /// retried, here or on another target; retries until then are included.
+    pub async fn stream(&self, call: &Call<'_>) -> Result<EventStream, Error> {
+        let mut attempts = Attempts::new(&self.shared);
+        let outcome = self.stream_retrying(call, &mut attempts).await;
+        self.shared.ledger.record(&self.tally, &outcome);
+        outcome
+    }
+
+    async fn send_retrying(&self, call: &Call<'_>, attempts: &mut Attempts<'_>) -> Result<Reply, Error> {
+        call.check()?;
+        let _place = self.shared.place().await?;
+        loop {
+            let signer = attempts.begin().await?;
+            match self.reply(call, &signer).await {
+                Ok(reply) => return Ok(Reply { attempts: attempts.made, ..reply }),
+                Err(error) => attempts.after(error, signer).await?,
+            }
+        }
+    }
+
+    async fn stream_retrying(
+        &self,
+        call: &Call<'_>,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<EventStream, Error> {
+        call.check()?;
+        let place = self.shared.place().await?;
+        loop {
+            let signer = attempts.begin().await?;
+            let opening = timeout(self.shared.settings.first_byte_timeout, self.open(call, &signer));
+            let opened = opening.await.unwrap_or_else(|_| {
+                Err(Error::new(Kind::FirstByteTimeout, "Bedrock's stream did not begin in time."))
+            });
+            match opened {
+                Ok(mut stream) => {
+                    stream.attempts = attempts.made;
+                    stream.permit = place;
+                    return Ok(stream);
+                }
+                Err(error) => attempts.after(error, signer).await?,
+            }
+        }
+    }
+
+    async fn reply(&self, call: &Call<'_>, signer: &Signed<'_>) -> Result<Reply, Error> {
+        let (mut connection, mut head) = self.answer(call, signer).await?;
+        let body = self.read_whole(&mut connection, &mut head.body).await;
+        let body = body.map_err(|error| Error { request_id: head.request_id.clone(), ..error })?;
+        if head.keep_alive {
+            self.pool.put(connection);
+        }
+        if !head.is_success() {
+            return Err(refused(head, &body));
+        }
+        Ok(Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+            request_id: head.request_id,
+            attempts: 0,
+        })
+    }
+
+    async fn open(&self, call: &Call<'_>, signer: &Signed<'_>) -> Result<EventStream, Error> {
+        let (mut connection, mut head) = self.answer(call, signer).await?;
+        if head.is_success() && head.event_stream {
+            let idle = self.shared.settings.idle_timeout;
+            let mut stream = EventStream::new(connection, head, Arc::clone(&self.pool), idle);
+            stream.peek().await?;
+            return Ok(stream);
+        }
+        // A refusal is JSON, never frames.
+        let body = self.read_whole(&mut connection, &mut head.body).await;
+        let body = body.map_err(|error| Error { request_id: head.request_id.clone(), ..error })?;
+        if head.keep_alive {
+            self.pool.put(connection);
+        }
+        Err(refused(head, &body))
+    }
+
+    /// Sends the request on a connection of the pool or a new one and reads the head of the answer.
+    async fn answer(&self, call: &Call<'_>, signer: &Signed<'_>) -> Result<(Connection, Head), Error> {
+        let connector = &self.shared.connector;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let outgoing = Outgoing::new(call, &connector.endpoint, &signer.as_signer(), now.as_secs());
+        if let Some(mut connection) = self.pool.take() {
+            match connection.exchange(&outgoing).await {
+                Ok(head) => return Ok((connection, head)),
+                // The upstream closed it while it was idle, and we met on the way: not the call's fault.
+                Err(Broken::Unanswered(error)) => {
+                    tracing::debug!(%error, "an idle connection had been closed");
+                }
+                Err(broken) => return Err(broken.into_error()),
+            }
+        }
+        let mut connection = connector.connect().await?;
+        let head = connection.exchange(&outgoing).await.map_err(Broken::into_error)?;
+        Ok((connection, head))
+    }
+
+    async fn read_whole(&self, connection: &mut Connection, body: &mut Body) -> Result<Bytes, Error> {
+        let idle = self.shared.settings.idle_timeout;
+        body.advance(&mut connection.buffer)?;
+        while !body.is_whole() {
+            let expected = body.expected();
+            if expected.max(body.ready() as u64) > LONGEST_BODY as u64 {
+                return Err(Error::new(Kind::Protocol, "Bedrock's answer is too long."));
+            }
+            let filling = std::future::poll_fn(|cx| connection.poll_fill(cx, expected));
+            match timeout(idle, filling).await {
+                Err(_) => return Err(Error::new(Kind::IdleTimeout, "Bedrock's answer fell silent.")),
+                Ok(Err(error)) => return Err(reset(&error)),
+                Ok(Ok(0)) if body.close() => {}
+                Ok(Ok(0)) => return Err(reset(&std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(Ok(_)) => body.advance(&mut connection.buffer)?,
+            }
+        }
+        Ok(body.take(&mut connection.buffer, usize::MAX))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+/// An answer that is not what was asked for, as an error.
+fn refused(head: Head, body: &[u8]) -> Error {
+    let mut error = if head.is_success() {
+        let answered = Error::from_answer(head.status, head.error_type.as_deref(), body);
+        // Some front ends say 200 and mean an exception; without its name it is only not a stream.
+        match answered.code {
+            Some(_) => answered,
+            None => Error {
+                kind: Kind::Protocol,
+                message: "Bedrock did not answer with a stream.".into(),
+                ..answered
+            },
+        }
+    } else {
+        Error::from_answer(head.status, head.error_type.as_deref(), body)
+    };
+    error.request_id = head.request_id;
+    error.retry_after = head.retry_after;
+    error
+}
+
+impl Shared {
+    /// A place among the calls in flight.
+    async fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        let Some(places) = &self.places else { return Ok(None) };
+        match timeout(self.settings.connect_timeout, Arc::clone(places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(Some(place)),
+            _ => Err(Error::new(Kind::ServiceUnavailable, "Too many calls to Bedrock are in flight.")),
+        }
+    }
+}
+
+/// What one attempt is authenticated with; credentials are looked up anew for each.
+enum Signed<'a> {
+    Bearer(&'a crate::Secret),
+    Held(&'a Arc<Credentials>, Arc<Held>),
+}
+
+impl Signed<'_> {
+    fn as_signer(&self) -> Signer<'_> {
+        match self {
+            Self::Bearer(value) => Signer::Bearer(value),
+            Self::Held(_, held) => Signer::Identity(held),
+        }
+    }
+}
+
+/// The attempts of one call.
+struct Attempts<'a> {
+    shared: &'a Shared,
+    made: u32,
+    replaced: bool,
+}
+
+impl<'a> Attempts<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.budget.earn();
+        Self { shared, made: 0, replaced: false }
+    }
+
+    async fn begin(&mut self) -> Result<Signed<'a>, Error> {
+        let signed = match &self.shared.auth {
+            Auth::Bearer(value) => Signed::Bearer(value),
+            Auth::Signed(credentials) => {
+                let held = credentials.get().await;
+                Signed::Held(credentials, held.map_err(|error| Error { attempts: self.made, ..error })?)
+            }
+        };
+        self.made += 1;
+        Ok(signed)
+    }
+
+    /// Waits until the next attempt may begin, or returns the error with which the call ends.
+    async fn after(&mut self, mut error: Error, signed: Signed<'a>) -> Result<(), Error> {
+        error.attempts = self.made;
+        let policy = &self.shared.policy;
+        if let Signed::Held(credentials, held) = signed
+            && error.is_expired_token()
+            && !self.replaced
+            && self.made < policy.max_attempts
+        {
+            self.replaced = true;
+            return credentials.replace(&held).await.map(|_| ()).map_err(|_| error);
+        }
+        match retry::wait(policy, &error, self.made, rand::random()) {
+            Some(wait) if self.shared.budget.spend() => {
+                tracing::debug!(kind = ?error.kind, attempt = self.made, ?wait, "an attempt failed and is repeated");
+                if wait > Duration::ZERO {
+                    sleep(wait).await;
+                }
+                Ok(())
+            }
+            Some(_) | None => Err(error),
+        }
+    }
+}
