@@ -11,4 +11,4 @@ mod rows;
 pub use model::{
     Band, Caching, Effort, Family, Lane, Model, Price, Sampling, Thinking, Tiers, ToolIds, TopK,
 };
-pub use resolve::{Catalog, Resolution, Scope, Unresolved, is_known};
+pub use resolve::{Catalog, Resolution, Scope, Unresolved, is_known, is_known_beta};

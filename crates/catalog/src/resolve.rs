@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{Family, Lane, Model};
 use crate::name::{self, Arn};
-use crate::rows::{FIXED, GROUPS, UNKNOWN, UNKNOWN_CLAUDE};
+use crate::rows::{BETAS, FIXED, GROUPS, UNKNOWN, UNKNOWN_CLAUDE};
 
 /// Which profile a model that exists only behind profiles is called through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,4 +234,9 @@ fn prefix(model: &Model, scope: Scope, region: &str) -> Option<&'static str> {
 /// Whether a model has a row of its own.
 pub fn is_known(model: &Model) -> bool {
     model.family != Family::Unknown && model.id != UNKNOWN_CLAUDE.id
+}
+
+/// Whether some row takes this `anthropic-beta` flag.
+pub fn is_known_beta(flag: &str) -> bool {
+    BETAS.contains(flag)
 }

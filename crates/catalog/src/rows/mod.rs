@@ -14,6 +14,9 @@ mod open_weights;
 mod openai;
 mod others;
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use crate::model::{
     Band, Caching, Effort, Family, Lane, Model, Price, Sampling, Thinking, Tiers, ToolIds, TopK,
 };
@@ -32,6 +35,11 @@ pub(crate) static GROUPS: &[&[Model]] = &[
 
 /// Public names that fix a profile and not only a model.
 pub(crate) static FIXED: &[(&str, &str)] = &[("claude-fable-5-us", "us.anthropic.claude-fable-5")];
+
+/// Every flag that some row takes.
+pub(crate) static BETAS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
+    GROUPS.iter().flat_map(|group| group.iter()).flat_map(|model| model.betas).copied().collect()
+});
 
 /// A model that no row knows.
 pub(crate) static UNKNOWN: Model = Model { id: "unknown", display_name: "Unknown model", ..CAREFUL };
