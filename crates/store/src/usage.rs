@@ -2,8 +2,14 @@
 
 mod money;
 mod row;
+mod spool;
+mod stats;
 mod totals;
+mod worker;
+mod writer;
 
 pub use money::PicoUsd;
 pub use row::{RowStatus, UsageQuery, UsageRow};
+pub use stats::WriterStats;
 pub use totals::{Bucket, Totals};
+pub use writer::{Recorder, Writer, WriterHandle, WriterOptions};

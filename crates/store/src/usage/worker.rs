@@ -1,0 +1,352 @@
+//! The thread behind [`Writer`](super::Writer): takes rows in, brings them to the store, or to disk.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    io, mem,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    UsageRow, WriterOptions,
+    spool::{Leftover, Line, Spool},
+    stats::Counters,
+    writer::Message,
+};
+use crate::{Error, ErrorKind, Recorded, Result, Store};
+
+/// How many rows go into one store call.
+const BATCH: usize = 500;
+/// The longest pause between two tries while the store is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+pub(super) struct Worker {
+    store: Arc<dyn Store>,
+    options: WriterOptions,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    counters: Arc<Counters>,
+    spool: Spool,
+    pending: VecDeque<UsageRow>,
+    waiters: Vec<oneshot::Sender<()>>,
+    stopping: bool,
+    /// Whether rows may lie on disk.
+    spool_due: bool,
+    /// With how many rows in memory they go to disk.
+    spill_at: usize,
+    /// How long to wait before the next try; zero while the store answers.
+    pause: Duration,
+    next_round: Instant,
+    /// At a stop: when to leave the rest to the disk.
+    deadline: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        options: WriterOptions,
+        inbox: mpsc::UnboundedReceiver<Message>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            store,
+            inbox,
+            counters,
+            spool: Spool::new(options.spool_dir.clone()),
+            pending: VecDeque::new(),
+            waiters: Vec::new(),
+            stopping: false,
+            spool_due: true,
+            spill_at: options.queue_rows.max(1),
+            pause: Duration::ZERO,
+            next_round: Instant::now(),
+            deadline: None,
+            options,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        while !self.stopping {
+            if self.waiters.is_empty() {
+                self.wait().await;
+            }
+            if self.stopping || !self.waiters.is_empty() || self.is_due() {
+                self.round().await;
+            }
+        }
+        // What arrives from now on is refused at the door; what had arrived is brought home.
+        self.inbox.close();
+        while let Some(message) = self.inbox.recv().await {
+            self.take(message);
+        }
+        // Also when the store was away a moment ago: the disk of a container may end with it.
+        self.deadline = Some(Instant::now() + self.options.call_timeout);
+        self.round().await;
+        self.spill();
+        self.spool.close();
+        for waiter in mem::take(&mut self.waiters) {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Until something arrives or is due.
+    async fn wait(&mut self) {
+        let work = self.has_work();
+        tokio::select! {
+            message = self.inbox.recv() => self.take_or_stop(message),
+            () = sleep_until(self.next_round), if work => {}
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.pending.is_empty() || self.spool_due
+    }
+
+    fn is_due(&self) -> bool {
+        // Half a queue does not wait for the clock, unless the store is known to be away.
+        let crowded =
+            self.pause.is_zero() && self.pending.len() >= self.options.queue_rows.div_ceil(2).max(1);
+        self.has_work() && (crowded || self.next_round <= Instant::now())
+    }
+
+    fn take_or_stop(&mut self, message: Option<Message>) {
+        match message {
+            Some(message) => self.take(message),
+            None => self.stopping = true,
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Row(row) => {
+                if !self.has_work() {
+                    self.next_round = Instant::now() + self.options.flush_interval;
+                }
+                self.pending.push_back(*row);
+                if self.pending.len() > self.spill_at {
+                    self.spill();
+                }
+            }
+            Message::Flush(waiter) => self.waiters.push(waiter),
+            Message::Stop(waiter) => {
+                self.waiters.push(waiter);
+                self.stopping = true;
+            }
+        }
+    }
+
+    /// Brings to the store what is here now, then what lies on disk. Whoever waits is answered at the end; when
+    /// the store is away, that is when the rows are on disk.
+    async fn round(&mut self) {
+        // A stop is answered when everything is done.
+        let waiters = if self.stopping { Vec::new() } else { mem::take(&mut self.waiters) };
+        let outcome = self.bring_all().await;
+        match outcome {
+            Ok(()) => self.note_success(),
+            Err(error) => {
+                self.note_failure(&error);
+                if !waiters.is_empty() {
+                    self.spill();
+                }
+            }
+        }
+        for waiter in waiters {
+            let _ = waiter.send(());
+        }
+    }
+
+    async fn bring_all(&mut self) -> Result<()> {
+        // Rows that arrive meanwhile wait for the next round, so that this one ends.
+        let mut left = self.pending.len();
+        while left > 0 && !self.pending.is_empty() {
+            let batch: Vec<_> = self.pending.drain(..left.min(BATCH).min(self.pending.len())).collect();
+            let rows = batch.len();
+            left -= rows;
+            let brought = self.bring(batch).await;
+            let returned = brought.as_ref().err().map_or(0, |(_, rest)| rest.len());
+            self.counters.queued.fetch_sub(rows - returned, Relaxed);
+            if let Err((error, rest)) = brought {
+                rest.into_iter().rev().for_each(|row| self.pending.push_front(row));
+                return Err(error);
+            }
+        }
+        if self.spool_due { self.replay().await } else { Ok(()) }
+    }
+
+    /// Rows into the store. When it is away, those that are not there yet come back with the error.
+    async fn bring(&mut self, batch: Vec<UsageRow>) -> Result<(), (Error, Vec<UsageRow>)> {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.send(&part).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    self.narrow_down(part, &mut parts, &error);
+                }
+                Err(error) => {
+                    parts.push(part);
+                    return Err((error, parts.into_iter().rev().flatten().collect()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One bad row must not drop the others: halves are tried by themselves until it stands alone.
+    fn narrow_down(&self, mut part: Vec<UsageRow>, parts: &mut Vec<Vec<UsageRow>>, error: &Error) {
+        if part.len() > 1 {
+            let rest = part.split_off(part.len() / 2);
+            parts.extend([rest, part]);
+        } else if let Some(row) = part.pop() {
+            tracing::error!(request_id = row.request_id, %error, "the store refused a usage row");
+            let line = serde_json::to_vec(&row).unwrap_or_default();
+            self.reject(&line);
+        }
+    }
+
+    fn reject(&self, line: &[u8]) {
+        match self.spool.reject(line) {
+            Ok(()) => Counters::add(&self.counters.rejected, 1),
+            Err(error) => {
+                tracing::error!(%error, "a refused usage row could not be kept");
+                Counters::add(&self.counters.lost, 1);
+            }
+        }
+    }
+
+    /// A store call. Rows are taken in while it lasts.
+    async fn send(&mut self, rows: &[UsageRow]) -> Result<()> {
+        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(Error::new(ErrorKind::Unavailable, "no time left before the stop"));
+        }
+        let store = Arc::clone(&self.store);
+        let recorded = self.attend(store.record_usage(rows)).await?;
+        let Recorded { written, repeated } = recorded;
+        Counters::add(&self.counters.written, written);
+        Counters::add(&self.counters.repeated, repeated);
+        let mut uses = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.key_id.has_record()) {
+            let at = uses.entry(row.key_id.clone()).or_insert(row.ts);
+            *at = row.ts.max(*at);
+        }
+        let uses: Vec<_> = uses.into_iter().collect();
+        if let Err(error) = self.attend(store.touch_last_used(&uses)).await {
+            // The rows are safe, and the next use says the same again.
+            tracing::debug!(%error, "last use of keys not noted");
+        }
+        Ok(())
+    }
+
+    async fn attend<T>(&mut self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut call = pin!(timeout(self.options.call_timeout, call));
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut call => return done.unwrap_or_else(|_| {
+                    Err(Error::new(ErrorKind::Unavailable, "the store did not answer in time"))
+                }),
+                message = self.inbox.recv(), if !self.stopping => self.take_or_stop(message),
+            }
+        }
+    }
+
+    /// Rows from memory to disk. When the disk does not take them, they stay.
+    fn spill(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let rows = self.pending.len();
+        match self.spool.append(self.pending.iter()) {
+            Ok(()) => {
+                self.pending.clear();
+                self.spool_due = true;
+                self.spill_at = self.options.queue_rows.max(1);
+                Counters::add(&self.counters.spooled, rows);
+                self.counters.queued.fetch_sub(rows, Relaxed);
+            }
+            Err(error) => {
+                tracing::error!(%error, rows, "usage rows could not be written to the spool directory");
+                // Try again some rows later, not at each of them.
+                self.spill_at = rows + self.options.queue_rows.div_ceil(4).max(1);
+                if self.stopping {
+                    Counters::add(&self.counters.lost, rows);
+                }
+            }
+        }
+    }
+
+    /// From disk to the store, file by file.
+    async fn replay(&mut self) -> Result<()> {
+        self.spool.close();
+        self.spool_due = false;
+        match self.replay_files().await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.spool_due = true;
+                Err(error)
+            }
+            Err(error) => {
+                // No fault of the store's. The files stay; the next spill or start brings another try.
+                tracing::error!(%error, "the spool directory cannot be read");
+                Ok(())
+            }
+        }
+    }
+
+    /// The outer failure is the disk's, the inner one the store's.
+    async fn replay_files(&mut self) -> io::Result<Result<()>> {
+        for path in self.spool.leftovers()? {
+            let Some(mut file) = Leftover::open(&path)? else { continue };
+            let mut brought = 0;
+            loop {
+                let lines = file.next(BATCH)?;
+                if lines.is_empty() {
+                    break;
+                }
+                let rows = self.readable(lines);
+                brought += rows.len();
+                if let Err((error, _)) = self.bring(rows).await {
+                    // The file is still there, whole.
+                    return Ok(Err(error));
+                }
+            }
+            file.remove()?;
+            Counters::add(&self.counters.replayed, brought);
+            tracing::info!(rows = brought, file = %path.display(), "usage rows brought back from disk");
+        }
+        Ok(Ok(()))
+    }
+
+    fn readable(&self, lines: Vec<Line>) -> Vec<UsageRow> {
+        let mut rows = Vec::with_capacity(lines.len());
+        for line in lines {
+            match line {
+                Line::Row(row) => rows.push(*row),
+                Line::Unreadable(line) => self.reject(&line),
+            }
+        }
+        rows
+    }
+
+    fn note_success(&mut self) {
+        if !mem::take(&mut self.pause).is_zero() {
+            tracing::info!("the store takes usage rows again");
+        }
+        self.next_round = Instant::now() + self.options.flush_interval;
+    }
+
+    fn note_failure(&mut self, error: &Error) {
+        Counters::add(&self.counters.failed_calls, 1);
+        if self.pause.is_zero() {
+            tracing::warn!(%error, "the store does not take usage rows; they wait in memory, then on disk");
+        }
+        let shortest = self.options.flush_interval.max(Duration::from_millis(100));
+        self.pause = (self.pause * 2).clamp(shortest, LONGEST_PAUSE.max(shortest));
+        self.next_round = Instant::now() + self.pause;
+    }
+}

@@ -1,0 +1,156 @@
+//! Usage written behind the requests: [`Recorder::record`] costs a push to a queue, a thread does the rest.
+//!
+//! The thread batches rows into [`Store::record_usage`]. While the store is away or too slow, rows wait in memory, then
+//! in files (`USAGE_SPOOL_DIR`), and come back from there when it answers again, also after a restart. Because a row
+//! counts once however often it is sent, every doubt is resolved by sending it again.
+
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{UsageRow, WriterStats, stats::Counters, worker::Worker};
+use crate::{Error, ErrorKind, Result, Store};
+
+/// How many queues' worth of rows may be in memory when the disk cannot take them either.
+const LAST_LIMIT: usize = 4;
+
+/// How the writer works.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// `USAGE_QUEUE_ROWS`: with more rows in memory, they go to disk.
+    pub queue_rows: usize,
+    /// `USAGE_FLUSH_INTERVAL_MS`: how long a row waits for company.
+    pub flush_interval: Duration,
+    /// `USAGE_SPOOL_DIR`: made, with mode 0700, when it is needed.
+    pub spool_dir: PathBuf,
+    /// After this time a store call counts as failed; its rows are sent again.
+    pub call_timeout: Duration,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            queue_rows: 10_000,
+            flush_interval: Duration::from_millis(500),
+            spool_dir: "./outcrop-spool".into(),
+            call_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+pub(super) enum Message {
+    Row(Box<UsageRow>),
+    /// Answered when every row sent before is in the store, or on disk because the store is away.
+    Flush(oneshot::Sender<()>),
+    /// Like `Flush`, and the last.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way in: cheap to clone, usable from any thread and from `Drop`.
+#[derive(Clone)]
+pub struct Recorder {
+    queue: mpsc::UnboundedSender<Message>,
+    counters: Arc<Counters>,
+    last_limit: usize,
+}
+
+impl Recorder {
+    /// Takes a row on its way. Never blocks and never fails; what becomes of rows shows in [`Recorder::stats`].
+    pub fn record(&self, row: UsageRow) {
+        let queued = self.counters.queued.fetch_add(1, Relaxed);
+        if queued >= self.last_limit || self.queue.send(Message::Row(Box::new(row))).is_err() {
+            self.counters.queued.fetch_sub(1, Relaxed);
+            // The first, the second, the fourth … so that a flood of losses does not drown the log.
+            let lost = self.counters.lost.fetch_add(1, Relaxed) + 1;
+            if lost.is_power_of_two() {
+                tracing::error!(
+                    lost,
+                    "a usage row was lost: the queue is at its last limit, or has been closed"
+                );
+            }
+        }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> WriterStats {
+        self.counters.snapshot()
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Starts the thread; see [`Writer::start`].
+#[derive(Debug)]
+pub struct Writer;
+
+impl Writer {
+    /// Starts the thread that writes. Rows that an earlier process left on disk are brought back first.
+    pub fn start(store: Arc<dyn Store>, options: WriterOptions) -> Result<(Recorder, WriterHandle)> {
+        let failed = |error: io::Error| {
+            Error::new(ErrorKind::Unavailable, "cannot start the usage writer").caused_by(error)
+        };
+        // A runtime of its own: the writer goes on while the callers' runtimes are busy, or shut down.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (queue, inbox) = mpsc::unbounded_channel();
+        let counters = Arc::new(Counters::default());
+        let last_limit = options.queue_rows.max(1).saturating_mul(LAST_LIMIT);
+        let worker = Worker::new(store, options, inbox, Arc::clone(&counters));
+        let thread = thread::Builder::new()
+            .name("usage-writer".to_owned())
+            .spawn(move || runtime.block_on(worker.run()))
+            .map_err(failed)?;
+        let recorder = Recorder { queue, counters, last_limit };
+        Ok((recorder.clone(), WriterHandle { recorder, thread }))
+    }
+}
+
+/// The thread that writes. When this and every [`Recorder`] are dropped, it finishes by itself; [`WriterHandle::stop`]
+/// waits for it.
+#[derive(Debug)]
+pub struct WriterHandle {
+    recorder: Recorder,
+    thread: JoinHandle<()>,
+}
+
+impl WriterHandle {
+    /// Waits until every row recorded before is in the store, or on disk because the store is away.
+    pub async fn flush(&self) {
+        self.ask(Message::Flush).await;
+    }
+
+    /// The same, and ends the thread. Rows recorded later are lost (and counted): stop when nobody records any more.
+    pub async fn stop(self) -> WriterStats {
+        self.ask(Message::Stop).await;
+        // The answer was its last act, so this does not wait.
+        if self.thread.join().is_err() {
+            tracing::error!("the usage writer had stopped early");
+        }
+        self.recorder.stats()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> WriterStats {
+        self.recorder.stats()
+    }
+
+    async fn ask(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) {
+        let (reply, answer) = oneshot::channel();
+        if self.recorder.queue.send(message(reply)).is_ok() {
+            // An error means that the thread is gone, and then there is nothing to wait for.
+            let _ = answer.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
