@@ -85,6 +85,10 @@ impl EventStream {
 
     /// Waits for the first frame without a limit of its own. An exception there is as good as a refusal.
     pub(crate) async fn peek(&mut self) -> Result<(), Error> {
+        if let Some(connection) = &mut self.connection {
+            // What came along with the head.
+            self.body.advance(&mut connection.buffer).map_err(|error| self.named(error))?;
+        }
         if let Some(first) = poll_fn(|cx| self.poll_frame(cx)).await {
             self.peeked = Some(first?);
         }
