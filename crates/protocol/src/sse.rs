@@ -39,6 +39,14 @@ pub fn write_raw(out: &mut Vec<u8>, event_name: &str, json_text: &[u8]) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// Appends a value as JSON; nothing if JSON cannot hold it.
+pub(crate) fn write_json(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        out.truncate(before);
+    }
+}
+
 fn open(out: &mut Vec<u8>, event_name: &str) {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(event_name.as_bytes());

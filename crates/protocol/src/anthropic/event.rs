@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::response::{Block, Citation, ErrorDetail, Json, Message, StopReason, Usage, tag};
+use crate::sse;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -195,6 +196,26 @@ impl<'a> Event<'a> {
         })
     }
 
+    /// Appends the event as SSE.
+    ///
+    /// Deltas are spelled out by hand: a stream consists of them, and a write for every token of their JSON costs
+    /// more than reading them did.
+    pub fn write_sse(&self, out: &mut Vec<u8>) {
+        if let Self::ContentBlockDelta { index, delta } = self
+            && let Some((kind, text)) = delta.piece()
+        {
+            out.extend_from_slice(
+                b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":",
+            );
+            sse::write_json(out, index);
+            out.extend_from_slice(kind);
+            sse::write_json(out, text);
+            out.extend_from_slice(b"}}\n\n");
+        } else {
+            sse::write_event(out, &self.name(), self);
+        }
+    }
+
     /// The event without its borrows.
     pub fn into_owned(self) -> Event<'static> {
         match self {
@@ -268,6 +289,20 @@ impl<'a> Delta<'a> {
         })
     }
 
+    /// The JSON between the index and the text, and the text, of a delta that has nothing else.
+    fn piece(&self) -> Option<(&'static [u8], &str)> {
+        match self {
+            Self::TextDelta { text } => Some((br#","delta":{"type":"text_delta","text":"#, text)),
+            Self::InputJsonDelta { partial_json } => {
+                Some((br#","delta":{"type":"input_json_delta","partial_json":"#, partial_json))
+            }
+            Self::ThinkingDelta { thinking } => {
+                Some((br#","delta":{"type":"thinking_delta","thinking":"#, thinking))
+            }
+            Self::SignatureDelta { .. } | Self::CitationsDelta { .. } | Self::Unknown(_) => None,
+        }
+    }
+
     /// The delta without its borrows.
     pub fn into_owned(self) -> Delta<'static> {
         match self {
@@ -322,6 +357,9 @@ mod tests {
             assert!(!matches!(event, Event::Unknown(_)), "{line}");
             assert_eq!(serde_json::to_string(&event).unwrap(), line);
             assert_eq!(serde_json::from_str::<Event<'static>>(line).unwrap(), event);
+            let mut sse = Vec::new();
+            event.write_sse(&mut sse);
+            assert_eq!(String::from_utf8(sse).unwrap(), format!("event: {}\ndata: {line}\n\n", event.name()));
             assert!(line.starts_with(&format!("{{\"type\":\"{}\"", event.name())));
         }
     }

@@ -16,7 +16,6 @@ mod machine;
 use protocol::anthropic::Event;
 use protocol::anthropic::response as anthropic;
 use protocol::converse::event::StreamEvent;
-use protocol::sse;
 
 use super::response::{self, Fault, Reply};
 use crate::Names;
@@ -40,7 +39,7 @@ impl Stream {
     ///
     /// After a fault the answer cannot be continued: end it with [`Self::on_error`].
     pub fn on_event(&mut self, event_type: &str, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        let emit = &mut |event: Event<'_>| write(out, &event);
+        let emit = &mut |event: Event<'_>| event.write_sse(out);
         match StreamEvent::parse(event_type, payload) {
             Ok(event) => self.machine.on(event, emit),
             Err(error) => {
@@ -53,13 +52,13 @@ impl Stream {
 
     /// The upstream has closed. An answer that is not complete ends with an `error` event, and is a fault.
     pub fn on_end(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
-        self.machine.on_end(&mut |event: Event<'_>| write(out, &event))
+        self.machine.on_end(&mut |event: Event<'_>| event.write_sse(out))
     }
 
     /// The upstream has failed: appends an `error` event, unless the answer is complete.
     pub fn on_error(&mut self, kind: &str, message: &str, out: &mut Vec<u8>) {
         let body = anthropic::ErrorBody::new(kind, message);
-        self.machine.on_error(body, &mut |event: Event<'_>| write(out, &event));
+        self.machine.on_error(body, &mut |event: Event<'_>| event.write_sse(out));
     }
 
     /// What lies under the bytes: usage, stop reason, losses.
@@ -76,9 +75,4 @@ impl Stream {
     pub fn finished(&self) -> bool {
         self.machine.finished()
     }
-}
-
-/// Appends an event as SSE.
-pub fn write(out: &mut Vec<u8>, event: &Event<'_>) {
-    sse::write_event(out, &event.name(), event);
 }
