@@ -1,13 +1,14 @@
 //! The client: what a call goes through, and what all calls share.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::call::{Call, Reply};
+use crate::clock::Clock;
 use crate::credentials::{Auth, Credentials, Held, Readiness};
 use crate::error::{Error, Kind};
 use crate::health::{Health, Ledger, Tally};
@@ -35,6 +36,7 @@ struct Shared {
     auth: Auth,
     policy: retry::Policy,
     budget: Budget,
+    clock: Clock,
     ledger: Ledger,
     places: Option<Arc<Semaphore>>,
 }
@@ -62,6 +64,7 @@ impl Client {
                 auth: found.auth,
                 policy,
                 budget: Budget::new(settings.retry_budget_percent),
+                clock: Clock::default(),
                 ledger,
                 places,
                 settings,
@@ -164,7 +167,7 @@ impl Client {
             self.pool.put(connection);
         }
         if !head.is_success() {
-            return Err(refused(head, &body));
+            return Err(self.shared.refused(head, &body));
         }
         Ok(Reply {
             status: head.status,
@@ -189,14 +192,14 @@ impl Client {
         if head.keep_alive {
             self.pool.put(connection);
         }
-        Err(refused(head, &body))
+        Err(self.shared.refused(head, &body))
     }
 
     /// Sends the request on a connection of the pool or a new one and reads the head of the answer.
     async fn answer(&self, call: &Call<'_>, signer: &Signed<'_>) -> Result<(Connection, Head), Error> {
         let connector = &self.shared.connector;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let outgoing = Outgoing::new(call, &connector.endpoint, &signer.as_signer(), now.as_secs());
+        let now = self.shared.clock.now();
+        let outgoing = Outgoing::new(call, &connector.endpoint, &signer.as_signer(), now);
         if let Some(mut connection) = self.pool.take() {
             match connection.exchange(&outgoing).await {
                 Ok(head) => return Ok((connection, head)),
@@ -239,28 +242,23 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// An answer that is not what was asked for, as an error.
-fn refused(head: Head, body: &[u8]) -> Error {
-    let mut error = if head.is_success() {
-        let answered = Error::from_answer(head.status, head.error_type.as_deref(), body);
-        // Some front ends say 200 and mean an exception; without its name it is only not a stream.
-        match answered.code {
-            Some(_) => answered,
-            None => Error {
-                kind: Kind::Protocol,
-                message: "Bedrock did not answer with a stream.".into(),
-                ..answered
-            },
-        }
-    } else {
-        Error::from_answer(head.status, head.error_type.as_deref(), body)
-    };
-    error.request_id = head.request_id;
-    error.retry_after = head.retry_after;
-    error
-}
-
 impl Shared {
+    /// An answer that is not what was asked for, as an error.
+    fn refused(&self, head: Head, body: &[u8]) -> Error {
+        let mut error = Error::from_answer(head.status, head.error_type.as_deref(), body);
+        // Some front ends say 200 and mean an exception; without its name it is only not a stream.
+        if head.is_success() && error.code.is_none() {
+            error.kind = Kind::Protocol;
+            error.message = "Bedrock did not answer with a stream.".into();
+        }
+        if let Some(date) = head.date.filter(|_| error.may_be_clock()) {
+            self.clock.learn(&date);
+        }
+        error.request_id = head.request_id;
+        error.retry_after = head.retry_after;
+        error
+    }
+
     /// A place among the calls in flight.
     async fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Error> {
         let Some(places) = &self.places else { return Ok(None) };
@@ -290,13 +288,16 @@ impl Signed<'_> {
 struct Attempts<'a> {
     shared: &'a Shared,
     made: u32,
-    replaced: bool,
+    /// The clock's correction with which the last attempt was signed.
+    correction: i64,
+    /// Signing was mended once, and is not a second time.
+    mended: bool,
 }
 
 impl<'a> Attempts<'a> {
     fn new(shared: &'a Shared) -> Self {
         shared.budget.earn();
-        Self { shared, made: 0, replaced: false }
+        Self { shared, made: 0, correction: 0, mended: false }
     }
 
     async fn begin(&mut self) -> Result<Signed<'a>, Error> {
@@ -308,6 +309,7 @@ impl<'a> Attempts<'a> {
             }
         };
         self.made += 1;
+        self.correction = self.shared.clock.correction();
         Ok(signed)
     }
 
@@ -316,12 +318,21 @@ impl<'a> Attempts<'a> {
         error.attempts = self.made;
         let policy = &self.shared.policy;
         if let Signed::Held(credentials, held) = signed
-            && error.is_expired_token()
-            && !self.replaced
+            && !self.mended
             && self.made < policy.max_attempts
         {
-            self.replaced = true;
-            return credentials.replace(&held).await.map(|_| ()).map_err(|_| error);
+            self.mended = true;
+            if error.is_expired_token() {
+                return credentials.replace(&held).await.map(|_| ()).map_err(|_| error);
+            }
+            if error.may_be_clock() && self.shared.clock.correction() != self.correction {
+                tracing::warn!(
+                    seconds = self.shared.clock.correction(),
+                    "the upstream's clock differs from this host's"
+                );
+                return Ok(());
+            }
+            self.mended = false;
         }
         match retry::wait(policy, &error, self.made, rand::random()) {
             Some(wait) if self.shared.budget.spend() => {

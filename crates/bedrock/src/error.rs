@@ -79,7 +79,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+    /// An error that no upstream sent, without status, ids or attempts.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -133,6 +134,11 @@ impl Error {
     /// Whether fresh credentials could mend it.
     pub(crate) fn is_expired_token(&self) -> bool {
         matches!(self.code.as_deref(), Some("ExpiredTokenException" | "ExpiredToken"))
+    }
+
+    /// Whether a wrong clock could be the reason.
+    pub(crate) fn may_be_clock(&self) -> bool {
+        self.kind == Kind::Credentials && self.status == Some(403)
     }
 }
 

@@ -30,6 +30,7 @@
 
 mod call;
 mod client;
+mod clock;
 mod credentials;
 mod endpoint;
 mod error;

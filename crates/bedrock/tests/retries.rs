@@ -1,4 +1,5 @@
 //! What is tried again and what is not, over real TCP.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod support;
 
@@ -58,7 +59,7 @@ async fn a_long_retry_after_is_passed_on_instead_of_waited_for() {
     let upstream = answering(&[answer("429 Too Many", "Retry-After: 60\r\n", "{}"), ok("{}")]);
     let error = upstream.client().await.send(&converse("{}")).await.unwrap_err();
     assert_eq!((error.kind, error.attempts), (Kind::Throttling, 1));
-    assert_eq!(error.retry_after, Some(Duration::from_secs(60)));
+    assert_eq!(error.retry_after, Some(Duration::from_mins(1)));
 }
 
 #[tokio::test]
@@ -76,6 +77,25 @@ async fn an_expired_token_is_renewed_once() {
     let upstream = answering(&[expired(), expired(), ok("{}")]);
     let error = upstream.client().await.send(&converse("{}")).await.unwrap_err();
     assert_eq!((error.kind, error.attempts), (Kind::Credentials, 2));
+}
+
+#[tokio::test]
+async fn a_refused_signature_is_repeated_once_by_the_upstreams_clock() {
+    let headers = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nx-amzn-ErrorType: InvalidSignatureException\r\n";
+    let refused = || answer("403 Forbidden", headers, r#"{"message":"Signature expired"}"#);
+    let upstream = answering(&[refused(), ok("{}"), refused()]);
+    let client = upstream.client().await;
+    assert_eq!(client.send(&converse("{}")).await.unwrap().attempts, 2);
+    let dates: Vec<String> =
+        upstream.seen().iter().map(|seen| seen.header("x-amz-date").unwrap().to_owned()).collect();
+    assert!(!dates[0].starts_with("19941106T") && dates[1].starts_with("19941106T08"), "{dates:?}");
+
+    let error = client.send(&converse("{}")).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.attempts),
+        (Kind::Credentials, 1),
+        "the clocks agree now, so it is not the clock"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Our requests beside those of the AWS SDK, judged by AWS's own signer.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Streams of frames, over real TCP.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod support;
 

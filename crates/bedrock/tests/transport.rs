@@ -1,4 +1,5 @@
 //! One exchange after another, over real TCP.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 mod support;
 

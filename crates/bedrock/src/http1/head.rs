@@ -101,6 +101,8 @@ pub(crate) struct Head {
     /// `x-amzn-ErrorType`, raw.
     pub(crate) error_type: Option<String>,
     pub(crate) retry_after: Option<Duration>,
+    /// Only of refusals: nobody else asks.
+    pub(crate) date: Option<String>,
     /// `x-amzn-bedrock-*`.
     pub(crate) headers: HeaderMap,
 }
@@ -144,6 +146,7 @@ impl Head {
             request_id: None,
             error_type: None,
             retry_after: None,
+            date: None,
             headers: HeaderMap::new(),
         };
         let mut length = None;
@@ -152,7 +155,9 @@ impl Head {
             let value = header.value.trim_ascii();
             let name = header.name;
             if name.eq_ignore_ascii_case("content-length") {
-                let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+                let digits =
+                    std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+                let parsed = digits.and_then(|digits| digits.parse::<u64>().ok());
                 let parsed = parsed.ok_or_else(|| unreadable("its content-length is no number"))?;
                 if length.replace(parsed).is_some_and(|other| other != parsed) {
                     return Err(unreadable("it has two lengths"));
@@ -195,6 +200,8 @@ impl Head {
             self.request_id = Some(text());
         } else if name.eq_ignore_ascii_case("x-amzn-errortype") {
             self.error_type = Some(text());
+        } else if name.eq_ignore_ascii_case("date") {
+            self.date = (!self.is_success()).then(text);
         } else if name.eq_ignore_ascii_case("retry-after") {
             // Seconds; a date is not worth a clock comparison here and counts as absent.
             self.retry_after = text().parse().ok().map(Duration::from_secs);

@@ -43,10 +43,24 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(endpoint: Endpoint, limit: Duration) -> Result<Self, Error> {
+        let mut roots = rustls::RootCertStore::empty();
+        if endpoint.tls {
+            let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if added == 0 {
+                return Err(Error::new(
+                    Kind::Connect,
+                    "This system has no certificate authorities to check Bedrock's certificate with.",
+                ));
+            }
+        }
+        Self::trusting(endpoint, limit, roots)
+    }
+
+    fn trusting(endpoint: Endpoint, limit: Duration, roots: rustls::RootCertStore) -> Result<Self, Error> {
         let tls = if endpoint.tls {
             let name = ServerName::try_from(endpoint.host.clone())
                 .map_err(|_| Error::new(Kind::Connect, "The Bedrock endpoint's host is not a name."))?;
-            Some((TlsConnector::from(Arc::new(tls_config()?)), name))
+            Some((TlsConnector::from(Arc::new(tls_config(roots)?)), name))
         } else {
             None
         };
@@ -94,16 +108,8 @@ impl Connector {
     }
 }
 
-/// The system's roots, ring, and HTTP/1.1 alone: a stream of its own for each call costs less than sharing one.
-fn tls_config() -> Result<rustls::ClientConfig, Error> {
-    let mut roots = rustls::RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        return Err(Error::new(
-            Kind::Connect,
-            "This system has no certificate authorities to check Bedrock's certificate with.",
-        ));
-    }
+/// Ring, and HTTP/1.1 alone: a connection of its own for each call costs less than sharing one.
+fn tls_config(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -272,3 +278,6 @@ enum Sent {
     /// The answer began before the request was through.
     Early,
 }
+
+#[cfg(test)]
+mod tests;
