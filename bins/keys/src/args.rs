@@ -1,0 +1,143 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use store::{KeyStatus, Timestamp};
+
+use crate::values;
+
+/// Creates, shows and revokes the keys of an Outcrop gateway.
+#[derive(Debug, Parser)]
+#[command(name = "outcrop-keys", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+
+    /// Where keys are kept
+    #[arg(long, global = true, env = "STORE", default_value = "sqlite")]
+    pub(crate) store: Backend,
+
+    /// The database file of `--store sqlite`
+    #[arg(long, global = true, env = "OUTCROP_DB", default_value = "./outcrop.db", value_name = "PATH")]
+    pub(crate) db: PathBuf,
+
+    /// Read settings from this file (default: .env, when it is there); the real environment wins
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) env_file: Option<PathBuf>,
+
+    /// Answer with one JSON document
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    pub(crate) json: bool,
+
+    /// Answer with the key or the ids alone
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Level of the log on stderr, or a tracing filter
+    #[arg(long, global = true, env = "LOG_LEVEL", default_value = "INFO", hide = true)]
+    pub(crate) log_level: boot::logs::Level,
+
+    /// Form of the log: auto, text, json
+    #[arg(long, global = true, env = "LOG_FORMAT", default_value = "auto", hide = true)]
+    pub(crate) log_format: boot::logs::Format,
+}
+
+const AFTER_HELP: &str = "KEY is a key id (key_…) or an unambiguous beginning of one.
+KEY_HASH_SECRET (at least 32 bytes) must be the gateway's, where the gateway has one.
+Exit codes: 0 done, 1 failed, 2 wrong usage or value, 3 not found, 4 conflict.";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    Sqlite,
+    /// Of the gateway's own process: out of reach from here
+    #[value(hide = true)]
+    Memory,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a key and show it, this once
+    Create(Create),
+    /// List keys, oldest first
+    List(List),
+    /// Show a key's record and what was used with it
+    Show {
+        /// Which key
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+    /// Switch a key off; the gateway refuses it within seconds
+    Revoke {
+        /// Which key
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT", default_value = "revoked")]
+        reason: String,
+    },
+    /// Switch a revoked key on again
+    Reactivate {
+        /// Which key
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Create {
+    /// Whom its usage is counted for
+    #[arg(long, short, value_name = "USER")]
+    pub(crate) user_id: String,
+
+    /// What people call it
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// Who answers for it
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) owner: Option<String>,
+
+    /// How long it is good: a number and s, m, h, d or w
+    #[arg(long, value_name = "90d", value_parser = values::duration_millis, conflicts_with = "expires_at")]
+    pub(crate) expires_in: Option<i64>,
+
+    /// Until when it is good: a date (its beginning, UTC) or a time in RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    pub(crate) expires_at: Option<Timestamp>,
+
+    /// A pattern of base model ids that it may use (repeatable; none = all)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) allow_model: Vec<String>,
+
+    /// A pattern of base model ids that it may not use (repeatable; wins)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) deny_model: Vec<String>,
+
+    /// A pair for the record (repeatable, at most 16)
+    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    pub(crate) meta: Vec<(String, String)>,
+
+    /// Bring a key along: read it from stdin, one line of at least 20 characters
+    #[arg(long)]
+    pub(crate) from_stdin: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct List {
+    /// Only those of this user
+    #[arg(long, short, value_name = "USER")]
+    pub(crate) user_id: Option<String>,
+
+    /// Only those that are active, revoked or expired
+    #[arg(long, value_parser = values::status)]
+    pub(crate) status: Option<KeyStatus>,
+
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+
+    /// Go on where another listing ended
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<String>,
+}

@@ -1,0 +1,94 @@
+//! What a typed value means. The texts of the errors are shown behind the name of the flag.
+
+use store::{KeyStatus, Timestamp};
+
+/// `90d` in milliseconds. Nothing that lasts no time or more than a century.
+pub(crate) fn duration_millis(text: &str) -> Result<i64, String> {
+    const SECOND: i64 = 1_000;
+    const CENTURY: i64 = 36_525 * 24 * 3_600 * SECOND;
+    let wrong = || "a number and a unit, as in 12h, 90d or 4w".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let millis = match unit {
+        's' => SECOND,
+        'm' => 60 * SECOND,
+        'h' => 3_600 * SECOND,
+        'd' => 24 * 3_600 * SECOND,
+        'w' => 7 * 24 * 3_600 * SECOND,
+        _ => return Err(wrong()),
+    };
+    let digits = &text[..text.len() - 1];
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let number: i64 = digits.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(millis)
+        .filter(|millis| (SECOND..=CENTURY).contains(millis))
+        .ok_or_else(|| "between one second and a hundred years".to_owned())
+}
+
+/// An instant in RFC 3339, or a date for its beginning in UTC.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
+    let whole = if text.len() == "2026-12-31".len() { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    whole.parse().map_err(|_| "a date (2026-12-31) or a time (2026-12-31T18:00:00Z)".to_owned())
+}
+
+/// `key=value`; the value may hold more equals signs.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("key=value")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A status by its name.
+pub(crate) fn status(text: &str) -> Result<KeyStatus, String> {
+    KeyStatus::ALL
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| "active, revoked or expired".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        assert_eq!(duration_millis("90d"), Ok(90 * 86_400_000));
+        assert_eq!(duration_millis("1s"), Ok(1_000));
+        assert_eq!(duration_millis("2w"), Ok(14 * 86_400_000));
+        assert_eq!(duration_millis("30m"), Ok(1_800_000));
+        for wrong in [
+            "",
+            "d",
+            "90",
+            "0d",
+            "-1d",
+            "+1d",
+            "1.5h",
+            "9d ",
+            "1y",
+            "90D",
+            "99999999999999999999d",
+            "36526d",
+            "1é",
+        ] {
+            assert!(duration_millis(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn instants_are_dates_or_rfc_3339() {
+        assert_eq!(instant("2026-12-31").unwrap().to_string(), "2026-12-31T00:00:00.000Z");
+        assert_eq!(instant("2026-12-31T18:00:00+02:00").unwrap().to_string(), "2026-12-31T16:00:00.000Z");
+        for wrong in ["", "tomorrow", "2026-13-01", "2026-02-30", "2026-12-31T18:00"] {
+            assert!(instant(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pair_is_cut_at_the_first_equals_sign() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("a="), Ok(("a".to_owned(), String::new())));
+        assert!(pair("a").is_err());
+    }
+}

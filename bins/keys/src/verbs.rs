@@ -1,0 +1,195 @@
+//! What is done.
+
+use std::{collections::BTreeMap, io::Read, sync::Arc};
+
+use store::{
+    Bucket, KeyFilter, KeyId, KeyRecord, Location, NewKey, Page, Store, Timestamp, hash_secret,
+    secret::{KEY_MAX, KEY_PREFIX},
+};
+
+use crate::{
+    args::{Args, Backend, Create, List, Verb},
+    failure::Failure,
+    view::{self, Answer, Form},
+};
+
+/// How often an update is tried when somebody else changes the key at the same time.
+const TRIES: usize = 5;
+
+/// The store that the flags name.
+pub(crate) fn open(args: &Args) -> Result<Arc<dyn Store>, Failure> {
+    match args.store {
+        Backend::Sqlite => {}
+        Backend::Memory => {
+            return Err(Failure::usage(
+                "a memory store lives in its gateway; it has no keys to manage from here",
+            ));
+        }
+    }
+    // Only `create` makes a database: elsewhere a missing one is most likely a wrong path.
+    let makes = matches!(args.verb, Verb::Create(_));
+    if !makes && !args.db.exists() {
+        let path = args.db.display();
+        return Err(Failure::failed(format!("no database at {path}; name it with --db or OUTCROP_DB")));
+    }
+    Ok(store::open(&Location::Sqlite(args.db.clone()))?)
+}
+
+/// Does what was asked and says what came of it.
+pub(crate) async fn run(
+    args: &Args,
+    store: &dyn Store,
+    secret: Option<&str>,
+    stdin: &mut dyn Read,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
+    let form = Form::of(args);
+    match &args.verb {
+        Verb::Create(wanted) => create(store, secret, wanted, stdin, form, now).await,
+        Verb::List(wanted) => list(store, wanted, form, now).await,
+        Verb::Show { key } => show(store, key, form, now).await,
+        Verb::Revoke { key, reason } => {
+            let record = find(store, key).await?;
+            let switched = switch(store, record, Some(reason), now).await?;
+            view::switched(&switched, form, now)
+        }
+        Verb::Reactivate { key } => {
+            let record = find(store, key).await?;
+            let switched = switch(store, record, None, now).await?;
+            view::switched(&switched, form, now)
+        }
+    }
+}
+
+async fn create(
+    store: &dyn Store,
+    secret: Option<&str>,
+    wanted: &Create,
+    stdin: &mut dyn Read,
+    form: Form,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
+    let key = if wanted.from_stdin { brought_along(stdin)? } else { NewKey::generate(&mut rand::rng()) };
+    let record = new_record(wanted, &key, now)?;
+    let hasher = hash_secret(store, secret).await?;
+    store.put_new_key(&hasher.hash_new(&key), &record).await?;
+    // Who brought a key along has it already.
+    let shown = (!wanted.from_stdin).then(|| key.reveal());
+    view::created(&record, shown, form, now)
+}
+
+fn new_record(wanted: &Create, key: &NewKey, now: Timestamp) -> Result<KeyRecord, Failure> {
+    let expires_at = wanted.expires_in.map(|millis| now.plus_millis(millis)).or(wanted.expires_at);
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(Failure::usage("--expires-at: this moment has passed"));
+    }
+    let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+    let metadata: BTreeMap<_, _> = wanted.meta.iter().cloned().collect();
+    if metadata.len() < wanted.meta.len() {
+        return Err(Failure::usage("--meta: the same key twice"));
+    }
+    let record = KeyRecord {
+        key_id: KeyId::generate(&mut rand::rng()),
+        user_id: wanted.user_id.clone(),
+        name: wanted.name.clone(),
+        owner_name: wanted.owner.clone(),
+        prefix: key.prefix().to_owned(),
+        last4: key.last4().to_owned(),
+        is_active: true,
+        deactivated_reason: None,
+        created_at: now,
+        created_by: Some("cli".to_owned()),
+        updated_at: now,
+        last_used_at: None,
+        expires_at,
+        version: 1,
+        allowed_models: some(&wanted.allow_model),
+        denied_models: some(&wanted.deny_model),
+        metadata,
+    };
+    record.check()?;
+    Ok(record)
+}
+
+/// One line from stdin, and no more than a key can be long.
+fn brought_along(stdin: &mut dyn Read) -> Result<NewKey, Failure> {
+    let mut text = String::new();
+    let most = KEY_MAX as u64 + 3;
+    stdin
+        .take(most)
+        .read_to_string(&mut text)
+        .map_err(|_| Failure::usage("--from-stdin: no readable text on stdin"))?;
+    NewKey::chosen(text.trim_end_matches(['\r', '\n']))
+        .map_err(|error| Failure::usage(format!("--from-stdin: {error}")))
+}
+
+async fn list(store: &dyn Store, wanted: &List, form: Form, now: Timestamp) -> Result<Answer, Failure> {
+    let filter = KeyFilter {
+        user_id: wanted.user_id.clone(),
+        status: wanted.status.map(|status| (status, now)),
+        id_prefix: None,
+    };
+    let page = Page { limit: usize::from(wanted.limit), cursor: wanted.cursor.clone() };
+    view::listed(&store.list_keys(&filter, &page).await?, form, now)
+}
+
+async fn show(store: &dyn Store, key: &str, form: Form, now: Timestamp) -> Result<Answer, Failure> {
+    let record = find(store, key).await?;
+    let mut periods = Vec::new();
+    for (name, bucket) in [("total", Bucket::Total), ("month", Bucket::Month(now)), ("day", Bucket::Day(now))]
+    {
+        periods.push((name, store.usage_totals(&record.key_id, &bucket).await?));
+    }
+    view::shown(&record, &periods, form, now)
+}
+
+/// The key with this id, or the only one whose id begins so. What was typed is not repeated: it may be a secret that
+/// was pasted in the wrong place.
+async fn find(store: &dyn Store, typed: &str) -> Result<KeyRecord, Failure> {
+    if typed.is_empty() || typed.starts_with(KEY_PREFIX) {
+        return Err(Failure::usage("KEY is the id of a key (key_…), not the key itself"));
+    }
+    let filter = KeyFilter { id_prefix: Some(typed.to_owned()), ..KeyFilter::default() };
+    let found = store.list_keys(&filter, &Page::first(5)).await?;
+    match &found.items[..] {
+        [] => Err(Failure::not_found("there is no key with this id")),
+        [only] => Ok(only.clone()),
+        several => {
+            let ids: Vec<_> = several.iter().map(|record| record.key_id.as_str()).collect();
+            let more = if found.next.is_some() { " …" } else { "" };
+            Err(Failure::usage(format!("several ids begin so: {}{more}", ids.join(" "))))
+        }
+    }
+}
+
+/// Off for a reason, or on.
+async fn switch(
+    store: &dyn Store,
+    mut record: KeyRecord,
+    reason: Option<&String>,
+    now: Timestamp,
+) -> Result<KeyRecord, Failure> {
+    for _ in 0..TRIES {
+        let wanted_active = reason.is_none();
+        if record.is_active == wanted_active {
+            let state = if wanted_active { "is not revoked" } else { "is revoked already" };
+            return Err(Failure::conflict(format!("{} {state}", record.key_id)));
+        }
+        let wanted = KeyRecord {
+            is_active: wanted_active,
+            deactivated_reason: reason.cloned(),
+            updated_at: now,
+            ..record.clone()
+        };
+        match store.update_key(&wanted).await {
+            Err(error) if error.kind() == store::ErrorKind::Conflict => {
+                record = store
+                    .key_by_id(&record.key_id)
+                    .await?
+                    .ok_or_else(|| Failure::not_found("the key was deleted meanwhile"))?;
+            }
+            done => return Ok(done?),
+        }
+    }
+    Err(Failure::conflict(format!("{} is being changed by somebody else", record.key_id)))
+}

@@ -1,0 +1,248 @@
+//! What is shown: text for people, one JSON document for programs, or ids alone.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use store::{KeyRecord, KeyStatus, Listing, Timestamp, Totals};
+
+use crate::{args::Args, failure::Failure};
+
+/// What goes to stdout, and what is said on stderr beside it.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) notes: Vec<String>,
+}
+
+/// For whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    People,
+    Json,
+    Quiet,
+}
+
+impl Form {
+    pub(crate) fn of(args: &Args) -> Self {
+        match (args.json, args.quiet) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Quiet,
+            (false, false) => Self::People,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(flatten)]
+    record: &'a KeyRecord,
+    status: KeyStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage<'a>>,
+}
+
+#[derive(Serialize)]
+struct Usage<'a>(#[serde(serialize_with = "as_map")] &'a [(&'static str, Totals)]);
+
+fn as_map<S: serde::Serializer>(
+    periods: &&[(&'static str, Totals)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Period<'a> {
+        #[serde(flatten)]
+        totals: &'a Totals,
+        cost_usd: String,
+    }
+    let period = |totals| Period { totals, cost_usd: totals.cost_pico_usd.to_string() };
+    serializer.collect_map(periods.iter().map(|(name, totals)| (name, period(totals))))
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    keys: Vec<Shown<'a>>,
+    next_cursor: Option<&'a str>,
+}
+
+/// A new key; `secret` is absent when its user brought it along.
+pub(crate) fn created(
+    record: &KeyRecord,
+    secret: Option<&str>,
+    form: Form,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
+    let text = match form {
+        Form::Json => json(&Shown { key: secret, record, status: record.status(now), usage: None })?,
+        Form::Quiet => format!("{}\n", secret.unwrap_or(record.key_id.as_str())),
+        Form::People => {
+            let mut lines = Vec::new();
+            lines.extend(secret.map(|secret| ("key", secret.to_owned())));
+            lines.extend(record_lines(record, now));
+            aligned(&lines)
+        }
+    };
+    let notes = match (form, secret) {
+        (Form::People, Some(_)) => vec!["Keep the key now: it cannot be shown again.".to_owned()],
+        _ => Vec::new(),
+    };
+    Ok(Answer { text, notes })
+}
+
+/// A page of keys.
+pub(crate) fn listed(listing: &Listing<KeyRecord>, form: Form, now: Timestamp) -> Result<Answer, Failure> {
+    let next = listing.next.as_deref();
+    let keys = &listing.items;
+    let text = match form {
+        Form::Json => {
+            let shown = |record| Shown { key: None, record, status: record.status(now), usage: None };
+            json(&Listed { keys: keys.iter().map(shown).collect(), next_cursor: next })?
+        }
+        Form::Quiet => keys.iter().fold(String::new(), |text, record| text + record.key_id.as_str() + "\n"),
+        Form::People => table(keys, now),
+    };
+    let notes = match (form, next) {
+        (Form::People | Form::Quiet, Some(next)) => vec![format!("There are more: --cursor {next}")],
+        _ => Vec::new(),
+    };
+    Ok(Answer { text, notes })
+}
+
+/// A record and what was used.
+pub(crate) fn shown(
+    record: &KeyRecord,
+    periods: &[(&'static str, Totals)],
+    form: Form,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
+    let text = match form {
+        Form::Json => {
+            json(&Shown { key: None, record, status: record.status(now), usage: Some(Usage(periods)) })?
+        }
+        Form::Quiet => format!("{}\n", record.key_id),
+        Form::People => {
+            let mut text = aligned(&record_lines(record, now));
+            text.push('\n');
+            text + &usage_table(periods)
+        }
+    };
+    Ok(Answer { text, notes: Vec::new() })
+}
+
+/// A key that was switched off or on.
+pub(crate) fn switched(record: &KeyRecord, form: Form, now: Timestamp) -> Result<Answer, Failure> {
+    let status = record.status(now);
+    let text = match form {
+        Form::Json => json(&Shown { key: None, record, status, usage: None })?,
+        Form::Quiet => format!("{}\n", record.key_id),
+        Form::People => format!("{} is {status} now.\n", record.key_id),
+    };
+    Ok(Answer { text, notes: Vec::new() })
+}
+
+fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String)> {
+    let patterns = |list: &Option<Vec<String>>| list.as_ref().map(|list| list.join(", "));
+    let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let metadata: Vec<_> = record.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let status = match &record.deactivated_reason {
+        Some(reason) if !record.is_active && reason != "revoked" => {
+            format!("{} ({reason})", record.status(now))
+        }
+        _ => record.status(now).to_string(),
+    };
+    let lines = [
+        ("key id", Some(record.key_id.to_string())),
+        ("status", Some(status)),
+        ("user", Some(record.user_id.clone())),
+        ("name", Some(record.name.clone())),
+        ("owner", record.owner_name.clone()),
+        ("begins, ends", Some(hint(record))),
+        ("created", Some(record.created_at.to_string())),
+        ("last used", Some(moment(record.last_used_at).unwrap_or_else(|| "never".to_owned()))),
+        ("expires", Some(moment(record.expires_at).unwrap_or_else(|| "never".to_owned()))),
+        ("models", Some(patterns(&record.allowed_models).unwrap_or_else(|| "all".to_owned()))),
+        ("but not", patterns(&record.denied_models)),
+        ("metadata", (!metadata.is_empty()).then(|| metadata.join(", "))),
+    ];
+    lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn hint(record: &KeyRecord) -> String {
+    format!("{}…{}", record.prefix, record.last4)
+}
+
+fn table(keys: &[KeyRecord], now: Timestamp) -> String {
+    let mut rows = vec![
+        ["KEY ID", "STATUS", "USER", "NAME", "KEY", "CREATED", "LAST USED", "EXPIRES"].map(String::from),
+    ];
+    let day = |at: Timestamp| at.to_string().chars().take("2026-11-21".len()).collect::<String>();
+    let maybe_day = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), day);
+    for record in keys {
+        rows.push([
+            record.key_id.to_string(),
+            record.status(now).to_string(),
+            record.user_id.clone(),
+            record.name.clone(),
+            hint(record),
+            day(record.created_at),
+            maybe_day(record.last_used_at),
+            maybe_day(record.expires_at),
+        ]);
+    }
+    columns(&rows)
+}
+
+fn usage_table(periods: &[(&'static str, Totals)]) -> String {
+    let head = ["USED", "REQUESTS", "ERRORS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "COST (USD)"];
+    let mut rows = vec![head.map(String::from)];
+    for (name, totals) in periods {
+        let unpriced = match totals.unpriced_requests {
+            0 => String::new(),
+            several => format!(" + {several} unpriced"),
+        };
+        rows.push([
+            match *name {
+                "month" => "this month".to_owned(),
+                "day" => "today".to_owned(),
+                other => other.to_owned(),
+            },
+            totals.requests.to_string(),
+            totals.errors.to_string(),
+            totals.input_tokens.to_string(),
+            totals.output_tokens.to_string(),
+            totals.cache_read_tokens.to_string(),
+            totals.cache_write_5m_tokens.saturating_add(totals.cache_write_1h_tokens).to_string(),
+            format!("{}{unpriced}", totals.cost_pico_usd),
+        ]);
+    }
+    columns(&rows)
+}
+
+fn aligned(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name:width$}  {value}");
+        text
+    })
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    rows.iter().fold(String::new(), |mut text, row| {
+        let line = row.iter().zip(widths).fold(String::new(), |mut line, (cell, width)| {
+            let _ = write!(line, "{cell:width$}  ");
+            line
+        });
+        text.push_str(line.trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+fn json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))
+}

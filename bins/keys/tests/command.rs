@@ -1,0 +1,460 @@
+//! The real binary, run as a person or a script would run it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+};
+
+use serde_json::Value;
+use store::{
+    KeyId, KeyRecord, KeyStatus, PicoUsd, PresentedKey, RowStatus, Sqlite, Store, Timestamp, UsageRow,
+    hash_secret,
+};
+use tempfile::TempDir;
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self.out
+    }
+
+    #[track_caller]
+    fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{}{}", self.out, self.err);
+        assert_eq!(self.out, "", "a failure answers nothing");
+        self.err
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        serde_json::from_str(&self.ok()).unwrap()
+    }
+}
+
+struct Desk {
+    dir: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn db(&self) -> PathBuf {
+        self.dir.path().join("outcrop.db")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outcrop-keys"));
+        command.env_clear().current_dir(self.dir.path()).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run_with(&self, arguments: &[&str], stdin: &str) -> Ran {
+        finish(self.command(arguments), stdin)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, "")
+    }
+
+    /// Makes a key and returns its id and the key.
+    fn create(&self, name: &str) -> (String, String) {
+        let made = self.run(&["create", "-u", "amalia", "-n", name, "--json"]).json();
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        (text("key_id"), text("key"))
+    }
+
+    /// What the gateway would find for a presented key.
+    fn found(&self, key: &str, secret: Option<&str>) -> Option<KeyRecord> {
+        block_on(async {
+            let store = Sqlite::open(self.db()).unwrap();
+            let hasher = hash_secret(&store, secret).await.unwrap();
+            store.key_by_hash(&hasher.hash(&PresentedKey::new(key))).await.unwrap()
+        })
+    }
+}
+
+fn finish(mut command: Command, stdin: &str) -> Ran {
+    let mut child = command.spawn().unwrap();
+    // It may end without reading.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+#[test]
+fn a_created_key_is_what_the_gateway_finds() {
+    let desk = Desk::new();
+    let made = desk
+        .run(&[
+            "create",
+            "--user-id",
+            "amalia",
+            "--name",
+            "laptop",
+            "--owner",
+            "Amalia Ø.",
+            "--expires-in",
+            "90d",
+            "--allow-model",
+            "anthropic.*",
+            "--allow-model",
+            "qwen.*",
+            "--deny-model",
+            "*opus*",
+            "--meta",
+            "team=geology",
+            "--meta",
+            "cost=a=b",
+            "--json",
+        ])
+        .json();
+    let key = made["key"].as_str().unwrap();
+    assert!(key.starts_with("sk-oc-") && key.len() == 55, "{key}");
+    let record = desk.found(key, None).unwrap();
+    assert_eq!(record.key_id.as_str(), made["key_id"]);
+    assert_eq!((record.user_id.as_str(), record.name.as_str()), ("amalia", "laptop"));
+    assert_eq!(record.owner_name.as_deref(), Some("Amalia Ø."));
+    assert_eq!(record.allowed_models.unwrap(), ["anthropic.*", "qwen.*"]);
+    assert_eq!(record.denied_models.unwrap(), ["*opus*"]);
+    assert_eq!(record.metadata["team"], "geology");
+    assert_eq!(record.metadata["cost"], "a=b");
+    let lasts = record.expires_at.unwrap().unix_millis() - record.created_at.unix_millis();
+    assert_eq!(lasts, 90 * 86_400_000);
+    assert_eq!(made["status"], "active");
+    assert_eq!(made["version"], 1);
+}
+
+#[test]
+fn the_secret_is_printed_once_and_by_create_alone() {
+    let desk = Desk::new();
+    let told = desk.run(&["create", "-u", "amalia", "-n", "laptop"]);
+    assert!(told.err.contains("cannot be shown again"), "{}", told.err);
+    let out = told.ok();
+    let key = out
+        .split_whitespace()
+        .find(|word| word.starts_with("sk-oc-") && word.len() == 55)
+        .unwrap()
+        .to_owned();
+    assert_eq!(out.matches(&key).count(), 1);
+    let id = out.split_whitespace().find(|word| word.starts_with("key_")).unwrap().to_owned();
+    for arguments in
+        [vec!["list"], vec!["show", &id], vec!["revoke", &id], vec!["reactivate", &id], vec!["list", "-q"]]
+    {
+        for json in [false, true] {
+            let mut arguments = arguments.clone();
+            if json && !arguments.contains(&"-q") {
+                arguments.push("--json");
+            }
+            let ran = desk.run(&arguments);
+            assert!(!ran.out.contains(&key[10..51]) && !ran.err.contains(&key[10..51]), "{arguments:?}");
+        }
+    }
+    // Nor is it in the database.
+    let bytes = fs::read(desk.db()).unwrap();
+    assert!(!bytes.windows(20).any(|window| window == &key.as_bytes()[20..40]));
+}
+
+#[test]
+fn quiet_answers_with_the_key_or_the_id_alone() {
+    let desk = Desk::new();
+    let key = desk.run(&["create", "-u", "amalia", "-n", "laptop", "-q"]).ok();
+    assert_eq!(key.len(), 56);
+    let record = desk.found(key.trim_end(), None).unwrap();
+    let id = format!("{}\n", record.key_id);
+    assert_eq!(desk.run(&["list", "--quiet"]).ok(), id);
+    for verb in ["show", "revoke", "reactivate"] {
+        assert_eq!(desk.run(&[verb, id.trim_end(), "-q"]).ok(), id, "{verb}");
+    }
+}
+
+#[test]
+fn a_key_brought_along_is_taken_and_not_repeated() {
+    let desk = Desk::new();
+    let own = "sk-elsewhere-0123456789abcdef";
+    let made = desk
+        .run_with(&["create", "-u", "amalia", "-n", "old", "--from-stdin", "--json"], &format!("{own}\r\n"));
+    assert!(!made.out.contains(own));
+    let made = made.json();
+    assert_eq!(made.get("key"), None);
+    assert_eq!(desk.found(own, None).unwrap().key_id.as_str(), made["key_id"]);
+    let again = desk.run_with(&["create", "-u", "amalia", "-n", "old", "--from-stdin"], own).fails(4);
+    assert!(!again.contains(own), "{again}");
+    for unusable in
+        ["", "short\n", "two lines\nof some length here\n", &"x".repeat(5_000), "sk-oc-without-a-checksum-x"]
+    {
+        let error = desk.run_with(&["create", "-u", "a", "-n", "b", "--from-stdin"], unusable).fails(2);
+        assert!(unusable.is_empty() || !error.contains(unusable.trim_end()), "{error}");
+    }
+    assert_eq!(desk.run(&["list", "-q"]).ok().lines().count(), 1);
+}
+
+#[test]
+fn wrong_usage_and_wrong_values_are_exit_code_2_and_make_nothing() {
+    let desk = Desk::new();
+    let long = "x".repeat(129);
+    let base = ["create", "-u", "amalia", "-n", "laptop"];
+    let with = |more: &[&str]| desk.run(&[&base[..], more].concat());
+    for more in [
+        &["--expires-in", "soon"][..],
+        &["--expires-in", "0d"],
+        &["--expires-at", "2001-01-01"],
+        &["--expires-at", "tomorrow"],
+        &["--expires-in", "1d", "--expires-at", "2999-01-01"],
+        &["--meta", "no equals sign"],
+        &["--meta", "a=1", "--meta", "a=2"],
+        &["--allow-model", ""],
+        &["--deny-model", "two words"],
+        &["--owner", &long],
+        &["--budget", "5"],
+        &["--store", "memory"],
+        &["--store", "postgres"],
+        &["--json", "--quiet"],
+        &["extra"],
+    ] {
+        with(more).fails(2);
+    }
+    desk.run(&[]).fails(2);
+    desk.run(&["create", "-u", "amalia"]).fails(2);
+    desk.run(&["create", "-u", "", "-n", "laptop"]).fails(2);
+    desk.run(&["create", "-u", &long, "-n", "laptop"]).fails(2);
+    desk.run(&["create", "-u", "a\u{1b}[31m", "-n", "laptop"]).fails(2);
+    desk.run(&["frobnicate"]).fails(2);
+    desk.run(&["list", "--status", "gone"]).fails(2);
+    desk.run(&["list", "--limit", "0"]).fails(2);
+    desk.create("the only one");
+    desk.run(&["list", "--cursor", "nonsense"]).fails(2);
+    assert_eq!(desk.run(&["list", "-q"]).ok().lines().count(), 1);
+    assert!(desk.run(&["--help"]).ok().contains("revoke"));
+}
+
+#[test]
+fn what_is_not_there_is_exit_code_3_and_hostile_ids_are_only_text() {
+    let desk = Desk::new();
+    desk.create("laptop");
+    for id in [
+        "key_0000000000000000",
+        "nobody",
+        "' OR '1'='1",
+        "key_%",
+        "key_*",
+        "x'; DROP TABLE api_keys; --",
+        "../outcrop.db",
+    ] {
+        for verb in ["show", "revoke", "reactivate"] {
+            desk.run(&[verb, "--", id]).fails(3);
+        }
+    }
+    desk.run(&["show", ""]).fails(2);
+    assert_eq!(desk.run(&["list", "-u", "' OR '1'='1", "-q"]).ok(), "");
+    assert_eq!(desk.run(&["list", "-q"]).ok().lines().count(), 1);
+}
+
+#[test]
+fn a_secret_in_the_place_of_an_id_is_refused_and_not_repeated() {
+    let desk = Desk::new();
+    let (_, key) = desk.create("laptop");
+    let error = desk.run(&["revoke", &key]).fails(2);
+    assert!(!error.contains(&key[6..]), "{error}");
+}
+
+#[test]
+fn an_id_may_be_shortened_while_it_stays_the_only_one() {
+    let desk = Desk::new();
+    let (first, _) = desk.create("one");
+    assert_eq!(desk.run(&["show", "key_", "-q"]).ok().trim_end(), first);
+    let (second, _) = desk.create("two");
+    let error = desk.run(&["revoke", "key_"]).fails(2);
+    assert!(error.contains(&first) && error.contains(&second), "{error}");
+    let same = first.bytes().zip(second.bytes()).take_while(|(a, b)| a == b).count();
+    assert_eq!(desk.run(&["show", &first[..=same], "-q"]).ok().trim_end(), first);
+    assert_eq!(desk.run(&["list", "--status", "active", "-q"]).ok().lines().count(), 2);
+}
+
+#[test]
+fn a_revoked_key_says_so_until_it_is_reactivated() {
+    let desk = Desk::new();
+    let (id, key) = desk.create("laptop");
+    desk.run(&["reactivate", &id]).fails(4);
+    assert!(desk.run(&["revoke", &id, "--reason", "lost on a train"]).ok().contains("revoked"));
+    let shown = desk.run(&["show", &id, "--json"]).json();
+    assert_eq!(shown["status"], "revoked");
+    assert_eq!(shown["deactivated_reason"], "lost on a train");
+    assert_eq!((shown["is_active"].clone(), shown["version"].clone()), (Value::Bool(false), 2.into()));
+    assert!(desk.run(&["show", &id]).ok().contains("revoked (lost on a train)"));
+    assert_eq!(desk.found(&key, None).unwrap().status(Timestamp::now()), KeyStatus::Revoked);
+    assert_eq!(desk.run(&["list", "--status", "revoked", "-q"]).ok().trim_end(), id);
+    assert_eq!(desk.run(&["list", "--status", "active", "-q"]).ok(), "");
+    let error = desk.run(&["revoke", &id]).fails(4);
+    assert!(error.contains("already"), "{error}");
+    desk.run(&["reactivate", &id]).ok();
+    let back = desk.found(&key, None).unwrap();
+    assert_eq!((back.status(Timestamp::now()), back.deactivated_reason), (KeyStatus::Active, None));
+}
+
+#[test]
+fn show_tells_what_was_used() {
+    let desk = Desk::new();
+    let (id, _) = desk.create("laptop");
+    let row = |request_id: &str, cost| UsageRow {
+        key_id: id.parse::<KeyId>().unwrap(),
+        user_id: "amalia".to_owned(),
+        ts: Timestamp::now(),
+        request_id: request_id.to_owned(),
+        round: 0,
+        surface: "messages".to_owned(),
+        requested_model: "claude-opus-5".to_owned(),
+        resolved_model: "global.anthropic.claude-opus-5".to_owned(),
+        base_model: "anthropic.claude-opus-5".to_owned(),
+        lane: "native".to_owned(),
+        target: "default".to_owned(),
+        region: "eu-central-1".to_owned(),
+        stream: false,
+        input_tokens: 3,
+        output_tokens: 550,
+        cache_read_tokens: 0,
+        cache_write_5m_tokens: 12_304,
+        cache_write_1h_tokens: 0,
+        reasoning_tokens: None,
+        cost_pico_usd: cost,
+        estimated: false,
+        status: RowStatus::Ok,
+        http_status: 200,
+        error_type: None,
+        stop_reason: None,
+        attempts: 1,
+        latency_ms: 1,
+        ttft_ms: None,
+        upstream_request_id: None,
+        session: None,
+    };
+    block_on(async {
+        let store = Sqlite::open(desk.db()).unwrap();
+        store.record_usage(&[row("a", Some(PicoUsd(54_399_000_000))), row("b", None)]).await.unwrap();
+    });
+    let shown = desk.run(&["show", &id, "--json"]).json();
+    for period in ["total", "month", "day"] {
+        let used = &shown["usage"][period];
+        assert_eq!(used["requests"], 2, "{used}");
+        assert_eq!(used["output_tokens"], 1_100);
+        assert_eq!(used["cache_write_5m_tokens"], 24_608);
+        assert_eq!(used["cost_pico_usd"], "54399000000");
+        assert_eq!(used["cost_usd"], "0.054399");
+        assert_eq!(used["unpriced_requests"], 1);
+    }
+    let text = desk.run(&["show", &id]).ok();
+    assert!(text.contains("0.054399 + 1 unpriced"), "{text}");
+}
+
+#[test]
+fn a_list_is_a_table_and_goes_on_where_it_ended() {
+    let desk = Desk::new();
+    let ids: Vec<_> = ["one", "two", "three"].into_iter().map(|name| desk.create(name).0).collect();
+    desk.run(&["create", "-u", "bea", "-n", "hers", "--expires-at", "2999-12-31"]).ok();
+    let table = desk.run(&["list"]).ok();
+    assert_eq!(table.lines().count(), 5);
+    assert!(table.starts_with("KEY ID"), "{table}");
+    assert!(table.lines().any(|line| line.contains("bea") && line.ends_with("2999-12-31")), "{table}");
+    let amalias = desk.run(&["list", "-u", "amalia", "-q"]).ok();
+    let mut sorted = ids.clone();
+    sorted.sort();
+    let mut listed: Vec<_> = amalias.lines().collect();
+    listed.sort_unstable();
+    assert_eq!(listed, sorted);
+    let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let mut arguments = vec!["list", "--limit", "1", "--json"];
+        arguments.extend(cursor.iter().flat_map(|cursor| ["--cursor", cursor.as_str()]));
+        let page = desk.run(&arguments).json();
+        seen.extend(
+            page["keys"].as_array().unwrap().iter().map(|key| key["key_id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = Some(next.to_owned());
+    }
+    assert_eq!(seen.len(), 4);
+    let more = desk.run(&["list", "--limit", "2"]);
+    assert!(more.err.contains("--cursor"), "{}", more.err);
+}
+
+#[test]
+fn settings_come_from_the_environment_and_from_the_env_file() {
+    let desk = Desk::new();
+    let secret = "0123456789abcdef0123456789abcdef";
+    fs::write(desk.dir.path().join(".env"), format!("OUTCROP_DB=from-file.db\nKEY_HASH_SECRET={secret}\n"))
+        .unwrap();
+    let key = desk.run(&["create", "-u", "amalia", "-n", "laptop", "-q"]).ok();
+    let path = desk.dir.path().join("from-file.db");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::copy(&path, desk.db()).unwrap();
+    assert!(desk.found(key.trim_end(), Some(secret)).is_some());
+    assert!(desk.found(key.trim_end(), Some(&secret.repeat(2))).is_none());
+    // The environment wins over the file, the flag over both.
+    let mut command = desk.command(&["list", "-q"]);
+    command.env("OUTCROP_DB", "nowhere.db");
+    assert!(finish(command, "").fails(1).contains("nowhere.db"));
+    let mut command = desk.command(&["list", "-q", "--db", "from-file.db"]);
+    command.env("OUTCROP_DB", "nowhere.db");
+    assert_eq!(finish(command, "").ok().lines().count(), 1);
+    let mut command = desk.command(&["create", "-u", "amalia", "-n", "weak"]);
+    command.env("KEY_HASH_SECRET", "short");
+    let error = finish(command, "").fails(2);
+    assert!(error.contains("KEY_HASH_SECRET") && !error.contains("short"), "{error}");
+    desk.run(&["list", "--env-file", "missing.env"]).fails(2);
+}
+
+#[test]
+fn reading_from_a_path_that_is_not_there_makes_no_database() {
+    let desk = Desk::new();
+    let error = desk.run(&["list"]).fails(1);
+    assert!(error.contains("outcrop.db") && error.contains("--db"), "{error}");
+    assert!(!desk.db().exists());
+    fs::write(desk.db(), "this is not a database, but some text that is long enough".repeat(50)).unwrap();
+    desk.run(&["list"]).fails(1);
+}
+
+#[test]
+fn many_processes_at_once_lose_nothing_and_share_one_secret() {
+    let desk = Desk::new();
+    let made: Vec<_> = thread::scope(|scope| {
+        let desk = &desk;
+        let makers: Vec<_> = (0..8).map(|n| scope.spawn(move || desk.create(&format!("key {n}")))).collect();
+        makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+    });
+    assert_eq!(desk.run(&["list", "-q"]).ok().lines().count(), 8);
+    // The first of all made the secret; every key must have been hashed under that one.
+    for (id, key) in &made {
+        assert_eq!(desk.found(key, None).unwrap().key_id.as_str(), id);
+    }
+    let (id, _) = &made[0];
+    let codes: Vec<_> = thread::scope(|scope| {
+        let desk = &desk;
+        let revokers: Vec<_> = (0..4).map(|_| scope.spawn(move || desk.run(&["revoke", id]).code)).collect();
+        revokers.into_iter().map(|revoker| revoker.join().unwrap()).collect()
+    });
+    let count = |code| codes.iter().filter(|&&it| it == code).count();
+    assert_eq!((count(0), count(4)), (1, 3), "{codes:?}");
+    assert_eq!(desk.run(&["show", id, "--json"]).json()["version"], 2);
+}
