@@ -64,7 +64,7 @@ impl Fold {
                     return Err(Error::OutOfPlace("a second message_start"));
                 }
                 self.blocks = message.content.iter().map(|_| (false, String::new())).collect();
-                self.message = Some(message);
+                self.message = Some(*message);
                 Ok(())
             }
             Event::ContentBlockStart { index, content_block } => {
@@ -85,7 +85,7 @@ impl Fold {
                 message.stop_sequence = delta.stop_sequence.or(message.stop_sequence.take());
                 message.stop_details = delta.stop_details.or(message.stop_details.take());
                 message.container = delta.container.or(message.container.take());
-                merge(&mut message.usage, usage);
+                merge(&mut message.usage, *usage);
                 Ok(())
             }
             Event::MessageStop => {

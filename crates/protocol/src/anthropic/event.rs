@@ -1,6 +1,7 @@
 //! The events of a streamed answer: <https://platform.claude.com/docs/en/build-with-claude/streaming>.
 //!
-//! The text of a delta is borrowed where it can be: deltas are what a stream consists of.
+//! The text of a delta is borrowed where it can be, and what comes once a stream is boxed: deltas are what a stream
+//! consists of, and they are handed on by value.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ pub enum Event<'a> {
     /// The message, without content.
     MessageStart {
         /// No content, no stop reason yet.
-        message: Message,
+        message: Box<Message>,
     },
     /// A block begins.
     ContentBlockStart {
@@ -45,7 +46,7 @@ pub enum Event<'a> {
         delta: MessageDelta,
         /// Cumulative.
         #[serde(default)]
-        usage: Usage,
+        usage: Box<Usage>,
     },
     /// The end: nothing follows.
     MessageStop,
@@ -125,7 +126,7 @@ impl<'a> Event<'a> {
     pub fn parse(data: &'a str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Start {
-            message: Message,
+            message: Box<Message>,
         }
         #[derive(Deserialize)]
         struct BlockStart {
@@ -146,7 +147,7 @@ impl<'a> Event<'a> {
         struct End {
             delta: MessageDelta,
             #[serde(default)]
-            usage: Usage,
+            usage: Box<Usage>,
         }
         #[derive(Deserialize)]
         struct Failure {

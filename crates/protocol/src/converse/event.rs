@@ -87,7 +87,7 @@ pub enum Delta<'a> {
     /// Reasoning.
     Reasoning(ReasoningDelta<'a>),
     /// A citation of the text.
-    Citation(Citation),
+    Citation(Box<Citation>),
     /// A delta that Outcrop never asks for, or does not know; named by its member.
     Unknown(String),
 }

@@ -158,7 +158,7 @@ impl Machine {
             // Converse tells no figure before the end; the last `message_delta` has them all.
             usage: Usage::default().to_anthropic(),
         };
-        emit(Event::MessageStart { message });
+        emit(Event::MessageStart { message: Box::new(message) });
     }
 
     fn block_start(&mut self, upstream: u32, start: converse::Start, emit: &mut impl FnMut(Event<'_>)) {
@@ -206,7 +206,7 @@ impl Machine {
             }
             converse::Delta::ToolUse(input) => return self.tool_input(upstream, input, emit),
             converse::Delta::Reasoning(reasoning) => self.reasoning(upstream, reasoning, emit),
-            converse::Delta::Citation(citation) => match response::citation(citation) {
+            converse::Delta::Citation(citation) => match response::citation(*citation) {
                 Some(citation) => {
                     let index = self.prose(upstream, Kind::Text, emit).index;
                     emit(Event::ContentBlockDelta { index, delta: Delta::CitationsDelta { citation } });
@@ -360,7 +360,7 @@ impl Machine {
             ..event::MessageDelta::default()
         };
         let usage = anthropic::Usage { service_tier: self.service_tier.clone(), ..self.usage.to_anthropic() };
-        emit(Event::MessageDelta { delta, usage });
+        emit(Event::MessageDelta { delta, usage: Box::new(usage) });
         emit(Event::MessageStop);
         self.phase = Phase::Over;
     }
