@@ -1,5 +1,7 @@
 //! One call: what is asked, and the whole answer of a call that is not streamed.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -52,8 +54,8 @@ impl Operation {
     }
 }
 
-/// What is asked of Bedrock.
-#[derive(Clone, Debug)]
+/// What is asked of Bedrock. Prints without its body, which is somebody's prompt.
+#[derive(Clone)]
 pub struct Call<'a> {
     /// Which operation.
     pub operation: Operation,
@@ -92,6 +94,16 @@ impl Call<'_> {
     }
 }
 
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("operation", &self.operation)
+            .field("model_id", &self.model_id)
+            .field("body_length", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Percent-encodes everything but the unreserved characters of RFC 3986, as SigV4 wants it.
 pub(crate) fn push_escaped(out: &mut String, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -106,8 +118,8 @@ pub(crate) fn push_escaped(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The whole answer of a call that succeeded.
-#[derive(Clone, Debug)]
+/// The whole answer of a call that succeeded. Prints without its body.
+#[derive(Clone)]
 pub struct Reply {
     /// 200, or another 2xx.
     pub status: u16,
@@ -119,6 +131,17 @@ pub struct Reply {
     pub request_id: Option<String>,
     /// How many attempts it took.
     pub attempts: u32,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("request_id", &self.request_id)
+            .field("attempts", &self.attempts)
+            .field("body_length", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +169,16 @@ mod tests {
             assert_eq!(call(id, &[]).check().unwrap_err().kind, Kind::Validation);
         }
         assert!(call("../secret", &[]).check().is_ok(), "its slash is escaped");
+    }
+
+    #[test]
+    fn prompts_and_answers_do_not_print() {
+        let call = Call { body: "canary".into(), ..call("m", &[]) };
+        let body = call.body.clone();
+        let reply = Reply { status: 200, headers: HeaderMap::new(), body, request_id: None, attempts: 1 };
+        let frame = crate::Frame { event_type: "chunk".into(), payload: "canary".into() };
+        let printed = format!("{call:?} {reply:?} {frame:?}");
+        assert!(!printed.contains("canary"), "{printed}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! [Event-stream frames](https://smithy.io/2.0/aws/amazon-eventstream.html): found, checked and split without a copy.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -14,13 +15,22 @@ const SMALLEST: usize = PRELUDE + 4;
 const LARGEST: usize = 24 * 1024 * 1024;
 const LARGEST_HEADERS: usize = 128 * 1024;
 
-/// One event of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One event of a stream. Prints without its payload.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// `:event-type`, the name of the union's member: `messageStart`, `chunk`. Known names cost no allocation.
     pub event_type: Cow<'static, str>,
     /// The payload, JSON, byte for byte.
     pub payload: Bytes,
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("event_type", &self.event_type)
+            .field("payload_length", &self.payload.len())
+            .finish()
+    }
 }
 
 fn unreadable(why: &str) -> Error {

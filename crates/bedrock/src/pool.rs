@@ -43,6 +43,7 @@ impl Pool {
             return;
         }
         connection.used = true;
+        connection.shrink();
         let now = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let spent = idle.iter().take_while(|(since, _)| now.duration_since(*since) >= self.limit).count();

@@ -205,6 +205,9 @@ impl Head {
         } else if name.eq_ignore_ascii_case("retry-after") {
             // Seconds; a date is not worth a clock comparison here and counts as absent.
             self.retry_after = text().parse().ok().map(Duration::from_secs);
+        } else if name.eq_ignore_ascii_case("x-amz-retry-after") {
+            // The form that the SDKs' newer retry mode reads, in milliseconds.
+            self.retry_after = text().parse().ok().map(Duration::from_millis);
         } else if name.eq_ignore_ascii_case("content-encoding") && !value.eq_ignore_ascii_case(b"identity") {
             return Err(unreadable("it is compressed, which was not asked for"));
         } else if name.len() > 15 && name.as_bytes()[..15].eq_ignore_ascii_case(b"x-amzn-bedrock-") {

@@ -70,7 +70,7 @@ impl Connector {
     /// A new connection. The addresses are looked up each time: the upstream moves.
     pub(crate) async fn connect(&self) -> Result<Connection, Error> {
         match timeout(self.limit, self.open()).await {
-            Ok(Ok(io)) => Ok(Connection { io, buffer: BytesMut::new(), used: false }),
+            Ok(Ok(io)) => Ok(Connection { io, buffer: BytesMut::new(), grown: false, used: false }),
             Ok(Err(error)) => Err(Error::new(
                 Kind::Connect,
                 format!("The connection to Bedrock could not be made: {error}"),
@@ -154,6 +154,8 @@ impl Io {
 pub(crate) struct Connection {
     io: Io,
     pub(crate) buffer: BytesMut,
+    /// Whether the buffer has grown beyond what a waiting connection may keep.
+    grown: bool,
     /// Whether an earlier exchange used it.
     pub(crate) used: bool,
 }
@@ -253,16 +255,24 @@ impl Connection {
 
     /// Reads what there is; 0 is the end. `expected` says how much is known to come.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, expected: u64) -> Poll<io::Result<usize>> {
-        let buffer = &mut self.buffer;
-        if buffer.is_empty() && buffer.capacity() > 4 * READ && expected == 0 {
-            // A long frame came by; a stream that now waits must not keep its room.
-            *buffer = BytesMut::new();
+        if expected == 0 {
+            self.shrink();
         }
+        let buffer = &mut self.buffer;
         let wanted = usize::try_from(expected).unwrap_or(READ_LONG).clamp(READ / 4, READ_LONG);
         if buffer.capacity() - buffer.len() < wanted {
             buffer.reserve(wanted.max(READ));
+            self.grown |= buffer.capacity() > 4 * READ;
         }
         pin!(self.io.read_buf(buffer)).poll(cx)
+    }
+
+    /// Gives up the room of something long that came by: what waits must not keep it.
+    pub(crate) fn shrink(&mut self) {
+        if self.grown && self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.grown = false;
+        }
     }
 
     /// Whether an idle connection is still open and silent, as far as is known without waiting.
