@@ -137,4 +137,6 @@ impl Store for Sqlite {
 }
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod tests;

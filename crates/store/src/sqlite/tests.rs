@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     ErrorKind,
     contract::sample::{hash, key_id, noon, record, row},
+    usage::{Writer, WriterOptions},
 };
 
 fn mode(path: &Path) -> u32 {
@@ -152,4 +153,29 @@ async fn no_secret_and_no_hash_shows_in_an_error() {
     let error = store.put_new_key(&hash(0x6162_6364), &record(2)).await.unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("abcd") && !shown.contains("61626364") && !shown.contains("97, 98"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_batch_with_a_refused_row_leaves_no_trace_and_the_writer_saves_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let store = Arc::new(Sqlite::open(&path).unwrap());
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON usage WHEN new.request_id = 'bad'
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        )
+        .unwrap();
+    let batch = [row("a"), row("bad"), row("c")];
+    assert_eq!(store.record_usage(&batch).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(store.usage_totals(&key_id(1), &Bucket::Total).await.unwrap(), Totals::default());
+    let options = WriterOptions { spool_dir: dir.path().join("spool"), ..WriterOptions::default() };
+    let (recorder, handle) = Writer::start(Arc::clone(&store) as Arc<dyn Store>, options).unwrap();
+    for row in batch {
+        recorder.record(row);
+    }
+    let stats = handle.stop().await;
+    assert_eq!((stats.written, stats.rejected, stats.queued), (2, 1, 0));
+    assert_eq!(store.usage_totals(&key_id(1), &Bucket::Total).await.unwrap().requests, 2);
 }

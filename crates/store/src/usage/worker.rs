@@ -20,12 +20,16 @@ use super::{
     stats::Counters,
     writer::Message,
 };
-use crate::{Error, ErrorKind, Recorded, Result, Store};
+use crate::{Error, ErrorKind, Recorded, Result, Store, Timestamp};
 
 /// How many rows go into one store call.
 const BATCH: usize = 500;
 /// The longest pause between two tries while the store is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many rows are removed at once, how soon the next ones are, and how often somebody looks.
+const PRUNE_ROWS: usize = 1_000;
+const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+const PRUNE_EVERY: Duration = Duration::from_mins(10);
 
 pub(super) struct Worker {
     store: Arc<dyn Store>,
@@ -43,6 +47,7 @@ pub(super) struct Worker {
     /// How long to wait before the next try; zero while the store answers.
     pause: Duration,
     next_round: Instant,
+    next_prune: Instant,
     /// At a stop: when to leave the rest to the disk.
     deadline: Option<Instant>,
 }
@@ -66,6 +71,7 @@ impl Worker {
             spill_at: options.queue_rows.max(1),
             pause: Duration::ZERO,
             next_round: Instant::now(),
+            next_prune: Instant::now(),
             deadline: None,
             options,
         }
@@ -78,6 +84,9 @@ impl Worker {
             }
             if self.stopping || !self.waiters.is_empty() || self.is_due() {
                 self.round().await;
+            }
+            if !self.stopping {
+                self.prune().await;
             }
         }
         // What arrives from now on is refused at the door; what had arrived is brought home.
@@ -101,7 +110,25 @@ impl Worker {
         tokio::select! {
             message = self.inbox.recv() => self.take_or_stop(message),
             () = sleep_until(self.next_round), if work => {}
+            () = sleep_until(self.next_prune), if self.options.keep.is_some() => {}
         }
+    }
+
+    /// Removes some of the rows that have been kept long enough, when it is time to. In small steps, because a long one
+    /// would hold up everybody else who writes.
+    async fn prune(&mut self) {
+        let Some(keep) = self.options.keep.filter(|_| self.next_prune <= Instant::now()) else { return };
+        let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let store = Arc::clone(&self.store);
+        let pruned = self.attend(store.prune_usage(Timestamp::now().plus_millis(-keep), PRUNE_ROWS)).await;
+        let more = match pruned {
+            Ok(rows) => rows >= PRUNE_ROWS,
+            Err(error) => {
+                tracing::debug!(%error, "old usage rows not removed");
+                false
+            }
+        };
+        self.next_prune = Instant::now() + if more { PRUNE_PAUSE } else { PRUNE_EVERY };
     }
 
     fn has_work(&self) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! The thread batches rows into [`Store::record_usage`]. While the store is away or too slow, rows wait in memory, then
 //! in files (`USAGE_SPOOL_DIR`), and come back from there when it answers again, also after a restart. Because a row
-//! counts once however often it is sent, every doubt is resolved by sending it again.
+//! counts once however often it is sent, every doubt is resolved by sending it again. The same thread removes rows that
+//! have been kept long enough, a little at a time.
 
 use std::{
     fmt, io,
@@ -31,6 +32,8 @@ pub struct WriterOptions {
     pub spool_dir: PathBuf,
     /// After this time a store call counts as failed; its rows are sent again.
     pub call_timeout: Duration,
+    /// `USAGE_TTL_DAYS`: how long the store keeps a row; `None` = for ever. Totals stay.
+    pub keep: Option<Duration>,
 }
 
 impl Default for WriterOptions {
@@ -40,6 +43,7 @@ impl Default for WriterOptions {
             flush_interval: Duration::from_millis(500),
             spool_dir: "./outcrop-spool".into(),
             call_timeout: Duration::from_secs(10),
+            keep: Some(Duration::from_hours(30 * 24)),
         }
     }
 }

@@ -114,6 +114,7 @@ fn options(dir: &Path) -> WriterOptions {
         flush_interval: Duration::from_hours(1),
         spool_dir: dir.join("spool"),
         call_timeout: Duration::from_hours(1),
+        keep: None,
     }
 }
 
@@ -168,6 +169,24 @@ async fn a_row_is_written_without_being_asked_for() {
     until(async || store.requests().await == 1).await;
     recorder.record(row("b"));
     until(async || store.requests().await == 2).await;
+    handle.stop().await;
+}
+
+#[tokio::test]
+async fn rows_that_were_kept_long_enough_go_and_totals_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Flaky::new();
+    let now = Timestamp::now();
+    let old = (0..2_500).map(|n| UsageRow { ts: Timestamp::EPOCH, ..row(&format!("old {n}")) });
+    let fresh = UsageRow { ts: now, ..row("fresh") };
+    store.record_usage(&old.chain([fresh.clone()]).collect::<Vec<_>>()).await.unwrap();
+    let query = UsageQuery { key_id: key_id(1), since: Timestamp::EPOCH, until: now.plus_millis(1) };
+    let forgetful = WriterOptions { keep: Some(Duration::from_hours(24)), ..options(dir.path()) };
+    let (_recorder, handle) = start(&store, &forgetful);
+    let left = async || store.usage_rows(&query, &Page::first(5_000)).await.unwrap().items;
+    until(async || left().await.len() == 1).await;
+    assert_eq!(left().await, [fresh]);
+    assert_eq!(store.requests().await, 2_501);
     handle.stop().await;
 }
 

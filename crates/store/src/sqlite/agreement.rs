@@ -1,0 +1,153 @@
+//! Whatever is asked, in whatever order: the database answers as the specification in memory does.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+use super::*;
+use crate::{
+    ErrorKind, KeyStatus, Memory, PicoUsd, RowStatus,
+    contract::sample::{hash, key_id, noon, record, row},
+};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put { hash: u32, record: KeyRecord },
+    ByHash(u32),
+    Update(KeyRecord),
+    Touch(Vec<(KeyId, Timestamp)>),
+    List { filter: KeyFilter, limit: usize },
+    Record(Vec<UsageRow>),
+    Totals(KeyId, Bucket),
+    Rows { query: UsageQuery, limit: usize },
+    Prune(Timestamp, usize),
+    Meta(String, String),
+}
+
+/// Few ids, few moments, few texts: collisions are what is interesting.
+fn id() -> impl Strategy<Value = u32> {
+    0..4_u32
+}
+
+fn moment() -> impl Strategy<Value = Timestamp> {
+    // Around a month's end, some milliseconds or some hours apart.
+    (-3..3_i64, select(vec![1, 3_600_000, 86_400_000]))
+        .prop_map(|(steps, size)| noon().plus_millis(10 * 86_400_000 - 43_200_000 + steps * size))
+}
+
+fn a_record() -> impl Strategy<Value = KeyRecord> {
+    (id(), moment(), select(vec!["amalia", "bea", "", "a'b"]), any::<bool>(), option::of(moment()), 0..3_u64)
+        .prop_map(|(n, created_at, user, is_active, expires_at, version)| KeyRecord {
+            created_at,
+            user_id: user.to_owned(),
+            is_active,
+            expires_at,
+            version,
+            ..record(n)
+        })
+}
+
+fn a_row() -> impl Strategy<Value = UsageRow> {
+    let name = select(vec!["a", "a.b", "b\0", "é"]);
+    let status = select(vec![RowStatus::Ok, RowStatus::ClientClosed, RowStatus::UpstreamError]);
+    let tokens = prop_oneof![0..1_000_u64, Just(u64::MAX)];
+    let cost = option::of(any::<u128>().prop_map(PicoUsd));
+    (id(), moment(), name, 0..12_u32, status, tokens, cost, select(vec!["m", "m#n"])).prop_map(
+        |(key, ts, request_id, round, status, tokens, cost_pico_usd, model)| UsageRow {
+            key_id: key_id(key),
+            ts,
+            round,
+            status,
+            output_tokens: tokens,
+            cost_pico_usd,
+            base_model: model.to_owned(),
+            ..row(request_id)
+        },
+    )
+}
+
+fn a_bucket() -> impl Strategy<Value = Bucket> {
+    (moment(), 0..4, select(vec!["m", "m#n"])).prop_map(|(at, which, model)| match which {
+        0 => Bucket::Total,
+        1 => Bucket::Month(at),
+        2 => Bucket::Day(at),
+        _ => Bucket::DayModel(at, model.to_owned()),
+    })
+}
+
+fn a_filter() -> impl Strategy<Value = KeyFilter> {
+    let user = option::of(select(vec!["amalia".to_owned(), "a'b".to_owned()]));
+    let prefix =
+        option::of(select(vec!["key_000000000000000".to_owned(), key_id(2).to_string(), "%".to_owned()]));
+    (user, option::of((select(KeyStatus::ALL.to_vec()), moment())), prefix)
+        .prop_map(|(user_id, status, id_prefix)| KeyFilter { user_id, status, id_prefix })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let query = (id(), moment(), moment()).prop_map(|(id, since, until)| UsageQuery {
+        key_id: key_id(id),
+        since,
+        until,
+    });
+    let text = || select(vec!["x".to_owned(), "y".to_owned()]);
+    prop_oneof![
+        3 => (id(), a_record()).prop_map(|(hash, record)| Step::Put { hash, record }),
+        1 => id().prop_map(Step::ByHash),
+        3 => a_record().prop_map(Step::Update),
+        1 => vec((id().prop_map(key_id), moment()), 0..4).prop_map(Step::Touch),
+        2 => (a_filter(), 1..4_usize).prop_map(|(filter, limit)| Step::List { filter, limit }),
+        5 => vec(a_row(), 0..6).prop_map(Step::Record),
+        3 => (id().prop_map(key_id), a_bucket()).prop_map(|(id, bucket)| Step::Totals(id, bucket)),
+        2 => (query, 1..4_usize).prop_map(|(query, limit)| Step::Rows { query, limit }),
+        1 => (moment(), 0..5_usize).prop_map(|(at, rows)| Step::Prune(at, rows)),
+        1 => (text(), text()).prop_map(|(name, value)| Step::Meta(name, value)),
+    ]
+}
+
+/// What a store answers, as text.
+async fn answer(store: &dyn Store, step: &Step) -> String {
+    fn shown<T: fmt::Debug>(result: Result<T>) -> String {
+        format!("{:?}", result.map_err(|error| error.kind()))
+    }
+    match step {
+        Step::Put { hash: n, record } => shown(store.put_new_key(&hash(*n), record).await),
+        Step::ByHash(n) => shown(store.key_by_hash(&hash(*n)).await),
+        Step::Update(record) => shown(store.update_key(record).await),
+        Step::Touch(uses) => shown(store.touch_last_used(uses).await),
+        Step::List { filter, limit } => {
+            let first = store.list_keys(filter, &Page::first(*limit)).await.unwrap();
+            let second = match &first.next {
+                Some(next) => store.list_keys(filter, &Page::after(next, *limit)).await,
+                None => Err(crate::Error::new(ErrorKind::NotFound, "no second page")),
+            };
+            format!("{first:?} {}", shown(second))
+        }
+        Step::Record(rows) => shown(store.record_usage(rows).await),
+        Step::Totals(id, bucket) => shown(store.usage_totals(id, bucket).await),
+        Step::Rows { query, limit } => {
+            let first = store.usage_rows(query, &Page::first(*limit)).await.unwrap();
+            let second = match &first.next {
+                Some(next) => store.usage_rows(query, &Page::after(next, *limit)).await,
+                None => Err(crate::Error::new(ErrorKind::NotFound, "no second page")),
+            };
+            format!("{first:?} {}", shown(second))
+        }
+        Step::Prune(at, rows) => shown(store.prune_usage(*at, *rows).await),
+        Step::Meta(name, value) => shown(store.meta_put_if_absent(name, value).await),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_and_sqlite_agree(steps in vec(step(), 1..60)) {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory, sqlite) = (Memory::new(), Sqlite::open(dir.path().join("outcrop.db")).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for step in &steps {
+                prop_assert_eq!(answer(&memory, step).await, answer(&sqlite, step).await, "{:?}", step);
+            }
+            Ok(())
+        })?;
+    }
+}
