@@ -147,3 +147,18 @@ fn every_whole_answer_has_a_streamed_twin() {
     let missing: Vec<_> = names("response").difference(&names("stream")).cloned().collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn an_answer_is_complete_as_soon_as_stop_and_figures_are_there_in_either_order() {
+    let stop = ("messageStop", r#"{"stopReason":"end_turn"}"#);
+    let metadata = ("metadata", r#"{"usage":{"inputTokens":1,"outputTokens":1,"totalTokens":2}}"#);
+    for order in [[stop, metadata], [metadata, stop]] {
+        let mut stream = Stream::new(Names::default(), reply());
+        let mut out = Vec::new();
+        for (event, payload) in order {
+            assert!(!stream.finished());
+            stream.on_event(event, payload.as_bytes(), &mut out).unwrap();
+        }
+        assert!(stream.finished());
+    }
+}
