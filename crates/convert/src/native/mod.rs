@@ -1,1 +1,43 @@
-//! The native lane: edits that leave every other byte alone, and the relay of the answer.
+//! The native lane: Claude, which speaks the Messages format on Bedrock itself, so that the caller's bytes travel.
+//!
+//! A body is read once into a tape ([`parse`]); [`peek`] tells what the policy and the router need from it, and
+//! [`request`] writes it again with the few edits that InvokeModel needs. What is not edited is byte-identical:
+//! prompt caching depends on it, thinking signatures depend on it, and so do fields that nobody knows yet. The
+//! answer's events are relayed as they come ([`Relay`]).
+
+mod ask;
+pub mod beta;
+mod block;
+mod cache;
+mod doc;
+mod edit;
+mod fields;
+mod fold;
+mod relay;
+mod request;
+mod scan;
+mod thinking;
+mod tools;
+
+pub use ask::{Ask, peek};
+pub use cache::Ttl;
+pub use doc::{Doc, Kind, Member, Value};
+pub use relay::{Message, Relay, message};
+pub use request::{Fetched, Options, request};
+pub use scan::{Fault, MAX_DEPTH, parse};
+
+/// Reasons of losses that only this lane has; the others are in [`crate::outcome::reason`].
+pub mod reason {
+    /// A beta flag that no table knows.
+    pub const FLAG_UNKNOWN: &str = "unknown beta flag";
+    /// A beta flag that the operator's list blocks, or that the upstream has refused.
+    pub const FLAG_BLOCKED: &str = "blocked beta flag";
+    /// The upstream has refused the field before.
+    pub const REFUSED_BEFORE: &str = "refused by the upstream before";
+    /// Said in another way that the model understands.
+    pub const TRANSLATED: &str = "translated for this model";
+    /// A thinking block without a signature, which no model takes back.
+    pub const UNSIGNED: &str = "thinking without a signature";
+    /// The gateway does not offer it.
+    pub const NOT_OFFERED: &str = "not offered on Bedrock";
+}

@@ -1,0 +1,155 @@
+//! Prompt-cache markers: counted, rewritten to a forced TTL, and taken out where the model has no use for them.
+//! <https://platform.claude.com/docs/en/build-with-claude/prompt-caching>
+
+use super::block::{self, Part};
+use super::doc::{Kind, Value};
+use super::edit::Edits;
+use super::request::{Losses, Options};
+use crate::Refusal;
+use crate::outcome::reason;
+use catalog::Model;
+
+/// How long a cached prefix lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// Five minutes.
+    FiveMinutes,
+    /// One hour.
+    OneHour,
+}
+
+impl Ttl {
+    fn text(self) -> &'static str {
+        match self {
+            Self::FiveMinutes => "\"5m\"",
+            Self::OneHour => "\"1h\"",
+        }
+    }
+}
+
+/// What a marker becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Stays as it is.
+    Keep,
+    /// Gets this TTL.
+    Set(Ttl),
+    /// Loses its TTL: the model knows only one.
+    Plain,
+    /// Leaves.
+    Leave(&'static str),
+}
+
+/// Most markers of one request.
+const MOST: usize = 4;
+
+/// Decides what happens to each marker, in prompt order.
+pub(super) struct Plan<'m> {
+    model: &'m Model,
+    forced: Option<Ttl>,
+    default: Option<Ttl>,
+    off: bool,
+    /// A five-minute marker has passed: an hour may not follow it.
+    short_seen: bool,
+}
+
+impl<'m> Plan<'m> {
+    pub(super) fn new(model: &'m Model, options: &Options<'_>) -> Self {
+        let (forced, default, off) = (options.forced_ttl, options.default_ttl, options.caching_off);
+        Self { model, forced, default, off, short_seen: false }
+    }
+
+    /// Whether every marker of a part leaves anyway.
+    fn leaves(&self, part: Part) -> Option<&'static str> {
+        let Some(caching) = self.model.caching else { return Some(reason::NOT_CACHED) };
+        if self.off {
+            return Some(reason::CACHING_OFF);
+        }
+        (part == Part::Tools && !caching.tools).then_some(reason::NOT_CACHED)
+    }
+
+    fn fate(&mut self, part: Part, marker: Value<'_>) -> Fate {
+        if let Some(reason) = self.leaves(part) {
+            return Fate::Leave(reason);
+        }
+        let ttl = marker.get("ttl").filter(|ttl| !ttl.is_null());
+        if self.model.caching.is_some_and(|caching| caching.no_1h) {
+            return if ttl.is_some() { Fate::Plain } else { Fate::Keep };
+        }
+        let asked = ttl.map(|ttl| if ttl.is("1h") { Ttl::OneHour } else { Ttl::FiveMinutes });
+        let default = self.default.filter(|default| *default == Ttl::FiveMinutes || !self.short_seen);
+        let wanted = self.forced.or(asked).or(default);
+        self.short_seen |= wanted != Some(Ttl::OneHour);
+        match wanted {
+            Some(wanted) if asked != Some(wanted) && (asked.is_some() || wanted == Ttl::OneHour) => {
+                Fate::Set(wanted)
+            }
+            _ => Fate::Keep,
+        }
+    }
+}
+
+/// A marker, the block it stands on, and what becomes of it.
+pub(super) struct Marker<'d> {
+    pub(super) block: Value<'d>,
+    pub(super) value: Value<'d>,
+    pub(super) fate: Fate,
+}
+
+/// All markers in prompt order; more than four that would be sent are refused.
+pub(super) fn markers<'d>(root: Value<'d>, plan: &mut Plan<'_>) -> Result<Vec<Marker<'d>>, Refusal> {
+    let mut all = Vec::new();
+    block::each(root, &mut |part, block| {
+        let found = block.get("cache_control").filter(|marker| marker.kind() == Kind::Object);
+        if let Some(marker) = found {
+            all.push(Marker { block, value: marker, fate: plan.fate(part, marker) });
+        }
+    });
+    let sent = all.iter().filter(|marker| !matches!(marker.fate, Fate::Leave(_))).count();
+    if sent > MOST {
+        let message = format!("A maximum of {MOST} blocks with cache_control may be provided. Found {sent}.");
+        return Err(Refusal { path: String::new(), message });
+    }
+    Ok(all)
+}
+
+/// Applies what was decided.
+pub(super) fn edit<'d>(marker: &Marker<'d>, edits: &mut Edits<'d>, losses: &mut Losses) {
+    let Marker { block, value: marker, fate } = marker;
+    let mut lose = |value: Value<'_>, reason| losses.add(value, reason);
+    if let Fate::Leave(reason) = fate {
+        lose(*marker, reason);
+        if let Some(member) = block.member("cache_control") {
+            edits.remove(*block, member.key);
+        }
+        return;
+    }
+    if let Some(scope) = marker.member("scope") {
+        lose(scope.value, super::reason::NOT_OFFERED);
+        edits.remove(*marker, scope.key);
+    }
+    match (fate, marker.member("ttl")) {
+        (Fate::Plain, Some(ttl)) => {
+            if ttl.value.is("1h") {
+                lose(ttl.value, reason::LIMITED);
+            }
+            edits.remove(*marker, ttl.key);
+        }
+        (Fate::Set(wanted), Some(ttl)) => edits.replace(ttl.value, wanted.text()),
+        (Fate::Set(wanted), None) => edits.append(*marker, format!("\"ttl\":{}", wanted.text())),
+        (Fate::Keep | Fate::Leave(_), _) | (Fate::Plain, None) => {}
+    }
+}
+
+/// The text of a marker that moves to another block; `None` when it leaves.
+pub(super) fn text(marker: &Marker<'_>) -> Option<String> {
+    let own = marker.value.get("ttl").map(|ttl| ttl.raw());
+    let ttl = match marker.fate {
+        Fate::Leave(_) => return None,
+        Fate::Set(wanted) => Some(wanted.text()),
+        Fate::Plain => None,
+        Fate::Keep => own,
+    };
+    let ttl = ttl.map(|ttl| format!(",\"ttl\":{ttl}")).unwrap_or_default();
+    Some(format!("{{\"type\":\"ephemeral\"{ttl}}}"))
+}

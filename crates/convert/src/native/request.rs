@@ -1,0 +1,330 @@
+//! The request: which edits a body needs before InvokeModel takes it.
+//! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-request-response.html>
+
+use catalog::{Effort, Model};
+
+use super::beta;
+use super::cache::{self, Marker, Ttl};
+use super::doc::{Doc, Kind, Member, Value};
+use super::edit::Edits;
+use super::{block, fields, fold, reason, thinking, tools};
+use crate::outcome::reason as common;
+use crate::{Converted, Loss, Names, Refusal};
+
+/// What the caller's headers, the key and the operator's settings add to a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// Values of the `anthropic-beta` header lines.
+    pub beta_headers: &'a [&'a str],
+    /// What the operator decided about flags.
+    pub betas: beta::Policy<'a>,
+    /// Whether the model was named with `[1m]`.
+    pub wants_1m: bool,
+    /// TTL of every marker, whatever the caller wrote.
+    pub forced_ttl: Option<Ttl>,
+    /// TTL of markers that name none.
+    pub default_ttl: Option<Ttl>,
+    /// Takes all markers out.
+    pub caching_off: bool,
+    /// The body is made for CountTokens, which wants a `max_tokens` that its callers do not send.
+    pub counting: bool,
+    /// Fields that the upstream has refused with `X: Extra inputs are not permitted`. A number in such a path means
+    /// every element: what one tool may not have, no tool of this model may have.
+    pub drop_fields: &'a [String],
+    /// Media that was fetched for `url` sources.
+    pub fetched: &'a [Fetched],
+}
+
+/// What stands behind a `url` source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// As the caller wrote it.
+    pub url: String,
+    /// MIME type, by the bytes.
+    pub media_type: String,
+    /// Base64.
+    pub data: String,
+}
+
+/// Losses of one request, as many as anybody will read: a body with a hundred thousand of them must cost nothing.
+#[derive(Default)]
+pub(super) struct Losses(pub(super) Vec<Loss>);
+
+const MOST_LOSSES: usize = 64;
+
+impl Losses {
+    pub(super) fn add(&mut self, value: Value<'_>, reason: &'static str) {
+        if self.0.len() < MOST_LOSSES {
+            self.0.push(Loss { path: value.path(), reason });
+        }
+    }
+}
+
+/// Everything that the rules work on.
+pub(super) struct Work<'d, 'o> {
+    pub(super) root: Value<'d>,
+    pub(super) model: &'o Model,
+    pub(super) options: &'o Options<'o>,
+    pub(super) edits: Edits<'d>,
+    pub(super) losses: Losses,
+    /// Flags that fields of the body need.
+    pub(super) needs: Vec<&'static str>,
+    /// Flags that stood in the body.
+    pub(super) body_flags: Vec<String>,
+    /// `max_tokens` as it will be sent, and whether it was clamped.
+    pub(super) max_tokens: u64,
+    pub(super) clamped: bool,
+    /// Effort that replaces a thinking budget.
+    pub(super) effort: Option<Effort>,
+    /// Thinking is switched off by the request that leaves.
+    pub(super) thinking_off: bool,
+    pub(super) markers: Vec<Marker<'d>>,
+}
+
+impl<'d> Work<'d, '_> {
+    /// Takes a top-level member out.
+    pub(super) fn leave_out(&mut self, member: Member<'d>, reason: &'static str) {
+        self.drop_from(self.root, member, reason);
+    }
+
+    /// Takes a member out and says so; `null` says nothing and is missed by nobody.
+    pub(super) fn drop_from(&mut self, object: Value<'d>, member: Member<'d>, reason: &'static str) {
+        if !member.value.is_null() {
+            self.losses.add(member.value, reason);
+        }
+        self.edits.remove(object, member.key);
+    }
+
+    /// Marks a flag as needed; says whether this model takes it.
+    pub(super) fn need(&mut self, flag: &'static str) -> bool {
+        if !self.needs.contains(&flag) {
+            self.needs.push(flag);
+        }
+        self.model.betas.contains(&flag)
+    }
+}
+
+/// Makes the InvokeModel body of a Messages body.
+///
+/// `model`, `stream` and the flags leave; `anthropic_version` and `anthropic_beta` enter at the end; what the model's
+/// row does not take is left out with a [`Loss`]. Everything else is byte-identical, in the caller's order.
+pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Converted<Vec<u8>>, Refusal> {
+    let root = doc.root();
+    if !root.is_object() {
+        return Err(refusal("", "Input should be a valid JSON object"));
+    }
+    let mut work = Work {
+        root,
+        model,
+        options,
+        edits: Edits::default(),
+        losses: Losses::default(),
+        needs: Vec::new(),
+        body_flags: Vec::new(),
+        max_tokens: 0,
+        clamped: false,
+        effort: None,
+        thinking_off: false,
+        markers: cache::markers(root, &mut cache::Plan::new(model, options))?,
+    };
+    max_tokens(&mut work)?;
+    messages(&mut work)?;
+    sources(&mut work)?;
+    tools::edit(&mut work)?;
+    thinking::edit(&mut work);
+    fields::edit(&mut work)?;
+    let flags = flags(&mut work);
+    turns(&mut work, flags.iter().any(|flag| flag == beta::TURN_OUTPUT_CONFIG));
+    for marker in &work.markers {
+        cache::edit(marker, &mut work.edits, &mut work.losses);
+    }
+    refused_before(&mut work);
+    if work.options.counting && root.get("max_tokens").is_none() {
+        work.edits.append(root, format!("\"max_tokens\":{}", work.max_tokens));
+    }
+    work.edits.append(root, "\"anthropic_version\":\"bedrock-2023-05-31\"".to_owned());
+    if !flags.is_empty() {
+        // Strings and nothing else: this cannot fail.
+        let list = serde_json::to_string(&flags).unwrap_or_default();
+        work.edits.append(root, format!("\"anthropic_beta\":{list}"));
+    }
+    Ok(Converted { value: work.edits.apply(doc), losses: work.losses.0, names: Names::default() })
+}
+
+pub(super) fn refusal(path: impl Into<String>, message: impl Into<String>) -> Refusal {
+    Refusal { path: path.into(), message: message.into() }
+}
+
+/// Checks `max_tokens` and brings it within the model's limit.
+fn max_tokens(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
+    let Some(value) = work.root.get("max_tokens") else {
+        if !work.options.counting {
+            return Err(refusal("max_tokens", "Field required"));
+        }
+        // A budget must stay below it; the count does not depend on it.
+        let budget = work.root.get("thinking").and_then(|thinking| thinking.get("budget_tokens")?.u64());
+        work.max_tokens = budget.unwrap_or(0).saturating_add(1);
+        return Ok(());
+    };
+    let asked = match value.u64() {
+        Some(0) => return Err(refusal("max_tokens", "Input should be greater than or equal to 1")),
+        Some(asked) => asked,
+        None if value.kind() == Kind::Number && value.raw().starts_with('-') => {
+            return Err(refusal("max_tokens", "Input should be greater than or equal to 1"));
+        }
+        None => return Err(refusal("max_tokens", "Input should be a valid integer")),
+    };
+    let most = u64::from(work.model.max_output);
+    work.max_tokens = asked.min(most);
+    work.clamped = asked > most;
+    if work.clamped {
+        work.losses.add(value, common::LIMITED);
+        work.edits.replace(value, most.to_string());
+    }
+    Ok(())
+}
+
+/// Checks that there are messages and that the last one may end them.
+fn messages(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
+    let Some(messages) = work.root.get("messages") else {
+        return Err(refusal("messages", "Field required"));
+    };
+    if !messages.is_array() {
+        return Err(refusal("messages", "Input should be a valid list"));
+    }
+    let Some(last) = messages.items().last() else {
+        return Err(refusal("messages", "at least one message is required"));
+    };
+    if let Some(odd) = messages.items().find(|message| !message.is_object()) {
+        return Err(refusal(odd.path(), "Input should be a valid dictionary"));
+    }
+    if !work.model.prefill && last.get("role").is_some_and(|role| role.is("assistant")) {
+        let message = "This model does not support assistant message prefill. \
+                       The conversation must end with a user message.";
+        return Err(refusal("", message));
+    }
+    Ok(())
+}
+
+/// Puts fetched media in the place of `url` sources; refuses what was not fetched and what cannot be.
+fn sources(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
+    let mut found = Vec::new();
+    block::each(work.root, &mut |_, block| {
+        let media = block.get("type").is_some_and(|kind| kind.is("image") || kind.is("document"));
+        if let Some(source) = block.get("source").filter(|_| media) {
+            found.push(source);
+        }
+    });
+    for source in found {
+        let Some(kind) = source.get("type") else { continue };
+        if kind.is("file") {
+            return Err(refusal(source.path(), "file sources are not supported by this gateway"));
+        }
+        if !kind.is("url") {
+            continue;
+        }
+        let url = source.get("url").and_then(|url| url.str()).unwrap_or_default();
+        let Some(media) = work.options.fetched.iter().find(|media| media.url == url) else {
+            let message =
+                "url sources are fetched only with ENABLE_IMAGE_URL_FETCH=true; send base64 instead";
+            return Err(refusal(source.path(), message));
+        };
+        let media_type = serde_json::to_string(&media.media_type).unwrap_or_default();
+        let data = serde_json::to_string(&media.data).unwrap_or_default();
+        work.edits
+            .replace(source, format!("{{\"type\":\"base64\",\"media_type\":{media_type},\"data\":{data}}}"));
+    }
+    Ok(())
+}
+
+/// The flags to send.
+fn flags(work: &mut Work<'_, '_>) -> Vec<String> {
+    if work.options.wants_1m {
+        work.need(beta::CONTEXT_1M);
+    }
+    let headers = work.options.beta_headers;
+    let policy = &work.options.betas;
+    let (mut flags, mut losses) = beta::flags(headers, &work.body_flags, &work.needs, work.model, policy);
+    let guarded = work.root.member("safeguards").filter(|_| work.model.fields.contains(&"safeguards"));
+    match guarded {
+        // The flag and its field are taken only together.
+        Some(member) if !flags.iter().any(|flag| flag == beta::SAFEGUARDS) => {
+            work.leave_out(member, common::NOT_TAKEN);
+        }
+        Some(member) if !member.value.is_null() => {}
+        Some(_) | None => {
+            if let Some(at) = flags.iter().position(|flag| flag == beta::SAFEGUARDS) {
+                let path = format!("anthropic-beta.{}", flags.remove(at));
+                losses.push(Loss { path, reason: common::NOT_TAKEN });
+            }
+        }
+    }
+    work.losses.0.extend(losses);
+    flags
+}
+
+/// What single messages may not carry: their own output configuration, unsigned thinking, the role `system`.
+fn turns(work: &mut Work<'_, '_>, own_config: bool) {
+    let Some(messages) = work.root.get("messages") else { return };
+    for message in messages.items() {
+        if let Some(config) = message.member("output_config").filter(|_| !own_config) {
+            work.drop_from(message, config, common::NOT_TAKEN);
+        }
+        let role = message.get("role");
+        if role.is_some_and(|role| role.is("assistant")) {
+            thinking::unsigned(work, messages, message);
+        } else if role.is_some_and(|role| role.is("system")) {
+            let empty = message.get("content").is_none_or(|content| content.items().next().is_none());
+            let said = message.get("content").is_some_and(|content| !content.inner().is_empty());
+            if work.model.mid_system
+                && empty
+                && !said
+                && (message.get("output_config").is_none() || !own_config)
+            {
+                work.edits.remove(messages, message);
+            }
+        }
+    }
+    if !work.model.mid_system {
+        fold::system(work, messages);
+    }
+}
+
+/// Takes out what the upstream has refused by name before.
+fn refused_before(work: &mut Work<'_, '_>) {
+    const NEEDED: &[&str] = &["messages", "max_tokens", "anthropic_version", "anthropic_beta", "model"];
+    for path in work.options.drop_fields.iter().filter(|path| !NEEDED.contains(&path.as_str())) {
+        let mut here = vec![work.root];
+        let mut steps = path.split('.').peekable();
+        while let Some(step) = steps.next() {
+            let last = steps.peek().is_none();
+            let mut next = Vec::new();
+            for value in here {
+                if value.is_array() && step.bytes().all(|byte| byte.is_ascii_digit()) {
+                    next.extend(value.items());
+                    continue;
+                }
+                let member = value.member(step);
+                match member {
+                    Some(member) if last => work.drop_from(value, member, reason::REFUSED_BEFORE),
+                    Some(member) => next.push(member.value),
+                    None => {}
+                }
+                if !last && is_tag(value, step, member.is_some()) {
+                    next.push(value);
+                }
+            }
+            here = next;
+        }
+    }
+}
+
+/// Whether a step names the branch of a union (`tools.0.custom.…`, `content.0.text.…`): it is in the path and not in
+/// the body.
+fn is_tag(value: Value<'_>, step: &str, is_member: bool) -> bool {
+    match value.get("type") {
+        // A translated body has other tags than the one that came.
+        Some(kind) => kind.is(step) || !is_member,
+        None => step == "custom",
+    }
+}

@@ -1,0 +1,117 @@
+//! Thinking, said in the way that the model understands.
+//! <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>
+
+use catalog::{Effort, Thinking};
+
+use super::doc::{Kind, Value};
+use super::request::Work;
+use super::{fields, reason};
+use crate::outcome::reason as common;
+
+/// Smallest budget that Claude takes.
+const LEAST_BUDGET: u64 = 1024;
+
+/// Swaps the kinds of thinking as the model's row asks for it.
+pub(super) fn edit(work: &mut Work<'_, '_>) {
+    let Some(member) = work.root.member("thinking") else { return };
+    let Some(kind) = member.value.get("type") else { return };
+    work.thinking_off = kind.is("disabled");
+    match work.model.thinking {
+        Thinking::Budget if kind.is("adaptive") => to_budget(work, member.value, kind),
+        Thinking::Budget | Thinking::BudgetOrAdaptive => {
+            drop_display(work, member.value);
+            limit_budget(work, member.value);
+        }
+        Thinking::Adaptive | Thinking::Always if kind.is("enabled") => to_adaptive(work, member.value, kind),
+        Thinking::Always if kind.is("disabled") => {
+            work.thinking_off = false;
+            work.leave_out(member, common::NOT_TAKEN);
+        }
+        Thinking::Adaptive | Thinking::Always => {}
+        Thinking::None
+        | Thinking::NovaReasoningConfig
+        | Thinking::FlatEffort
+        | Thinking::NestedEffort
+        | Thinking::ConfigString
+        | Thinking::Switch => {
+            if kind.is("disabled") {
+                work.edits.remove(work.root, member.key);
+            } else {
+                work.leave_out(member, common::NOT_TAKEN);
+            }
+        }
+    }
+}
+
+/// `display` came with the models that think adaptively alone.
+fn drop_display<'d>(work: &mut Work<'d, '_>, thinking: Value<'d>) {
+    if let Some(display) = thinking.member("display") {
+        work.drop_from(thinking, display, common::NOT_TAKEN);
+    }
+}
+
+/// A budget that fitted below the caller's `max_tokens` must fit below the clamped one too.
+fn limit_budget<'d>(work: &mut Work<'d, '_>, thinking: Value<'d>) {
+    let Some(budget) = thinking.get("budget_tokens") else { return };
+    let most = work.max_tokens.saturating_sub(1).max(LEAST_BUDGET);
+    if work.clamped && budget.u64().is_some_and(|asked| asked > most) {
+        work.losses.add(budget, common::LIMITED);
+        work.edits.replace(budget, most.to_string());
+    }
+}
+
+/// `enabled` with a budget becomes `adaptive` with an effort.
+fn to_adaptive<'d>(work: &mut Work<'d, '_>, thinking: Value<'d>, kind: Value<'d>) {
+    work.edits.replace(kind, "\"adaptive\"");
+    let Some(budget) = thinking.member("budget_tokens") else { return };
+    work.effort = Some(match budget.value.u64() {
+        Some(0..4096) => Effort::Low,
+        Some(4096..16_384) => Effort::Medium,
+        Some(_) | None => Effort::High,
+    });
+    work.drop_from(thinking, budget, reason::TRANSLATED);
+}
+
+/// `adaptive` becomes `enabled` with a budget below `max_tokens`, larger for more effort.
+fn to_budget<'d>(work: &mut Work<'d, '_>, thinking: Value<'d>, kind: Value<'d>) {
+    let effort = fields::effort(work.root.get("output_config"));
+    let (percent, most) = match effort.unwrap_or(Effort::High) {
+        Effort::Low => (20, 4096),
+        Effort::Medium => (50, 16_384),
+        Effort::High | Effort::XHigh | Effort::Max => (80, 32_000),
+    };
+    let budget = (work.max_tokens.saturating_mul(percent) / 100).min(most).max(LEAST_BUDGET);
+    let own_limit = !work.options.counting || work.root.get("max_tokens").is_some();
+    if budget >= work.max_tokens && own_limit {
+        // No room for the smallest budget: the answer matters more than the thinking.
+        if let Some(member) = work.root.member("thinking") {
+            work.leave_out(member, common::LIMITED);
+        }
+        return;
+    }
+    work.losses.add(kind, reason::TRANSLATED);
+    drop_display(work, thinking);
+    work.max_tokens = work.max_tokens.max(budget + 1);
+    work.edits.replace(kind, "\"enabled\"");
+    work.edits.append(thinking, format!("\"budget_tokens\":{budget}"));
+}
+
+/// Takes thinking without a signature out of an assistant turn, and the turn with it when nothing else is left.
+pub(super) fn unsigned<'d>(work: &mut Work<'d, '_>, messages: Value<'d>, message: Value<'d>) {
+    let Some(content) = message.get("content").filter(|content| content.kind() == Kind::Array) else {
+        return;
+    };
+    let is_unsigned = |block: &Value<'_>| {
+        let thinks = block.get("type").is_some_and(|kind| kind.is("thinking"));
+        thinks && block.get("signature").is_none_or(|signature| signature.is("") || signature.is_null())
+    };
+    let mut any = false;
+    for block in content.items().filter(is_unsigned) {
+        any = true;
+        work.losses.add(block, reason::UNSIGNED);
+        work.edits.remove(content, block);
+    }
+    if any && work.edits.kept(content) == 0 {
+        work.edits.remove(messages, message);
+    }
+}

@@ -1,0 +1,84 @@
+//! Tools: custom ones travel with the flags they need; those that a server would have to run are refused.
+
+use super::beta;
+use super::doc::Value;
+use super::reason;
+use super::request::{Work, refusal};
+use crate::Refusal;
+use crate::outcome::reason as common;
+
+/// Tools that Anthropic's servers run and Bedrock does not.
+const SERVER: &[&str] = &["web_search_", "web_fetch_", "code_execution_", "advisor_", "mcp_toolset"];
+
+/// Edits every tool and the tool choice.
+pub(super) fn edit(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
+    let Some(tools) = work.root.get("tools") else { return Ok(()) };
+    for tool in tools.items() {
+        kind(work, tool)?;
+        members(work, tool);
+    }
+    choice(work);
+    Ok(())
+}
+
+fn kind<'d>(work: &mut Work<'d, '_>, tool: Value<'d>) -> Result<(), Refusal> {
+    let Some(kind) = tool.get("type").and_then(|kind| kind.str()) else { return Ok(()) };
+    let search = kind.starts_with("tool_search_tool_");
+    let served = SERVER.iter().any(|prefix| kind.starts_with(prefix));
+    if served || (search && !work.model.betas.contains(&beta::TOOL_SEARCH)) {
+        let shown: String = kind.chars().take(64).collect();
+        return Err(refusal(tool.path(), format!("tool type '{shown}' is not supported by this gateway")));
+    }
+    let flag = match &*kind {
+        "computer_20250124" => Some("computer-use-2025-01-24"),
+        "computer_20251124" => Some("computer-use-2025-11-24"),
+        _ if search => Some(beta::TOOL_SEARCH),
+        _ => None,
+    };
+    if let Some(flag) = flag {
+        work.need(flag);
+    }
+    Ok(())
+}
+
+fn members<'d>(work: &mut Work<'d, '_>, tool: Value<'d>) {
+    for member in tool.members() {
+        let Some(name) = member.key.str() else { continue };
+        let taken = match &*name {
+            "defer_loading" => work.need(beta::TOOL_SEARCH),
+            "input_examples" => work.need(beta::TOOL_EXAMPLES),
+            "strict" => work.model.strict_tools,
+            "eager_input_streaming" => {
+                // The member is refused on Bedrock, and the flag says the same.
+                let said = !member.value.is_true() || work.need(beta::FINE_GRAINED);
+                if said {
+                    work.edits.remove(tool, member.key);
+                }
+                said
+            }
+            "allowed_callers" => {
+                work.drop_from(tool, member, reason::NOT_OFFERED);
+                true
+            }
+            _ => true,
+        };
+        if !taken && matches!(member.value.kind(), super::Kind::False) {
+            work.edits.remove(tool, member.key);
+        } else if !taken {
+            work.drop_from(tool, member, common::NOT_TAKEN);
+        }
+    }
+}
+
+/// Where thinking cannot be switched off, a choice cannot be forced.
+fn choice(work: &mut Work<'_, '_>) {
+    let Some(choice) = work.root.get("tool_choice").filter(|_| !work.model.forced_tool_choice) else {
+        return;
+    };
+    let Some(kind) = choice.get("type").filter(|kind| kind.is("any") || kind.is("tool")) else { return };
+    work.losses.add(kind, common::WITH_THINKING);
+    work.edits.replace(kind, "\"auto\"");
+    if let Some(name) = choice.member("name") {
+        work.edits.remove(choice, name.key);
+    }
+}
