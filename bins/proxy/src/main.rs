@@ -1,2 +1,7 @@
-//! The data plane: the Messages API in front, Bedrock behind.
-fn main() {}
+//! `outcrop-proxy`: the data plane. `lib.rs` says how it is put together.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outcrop_proxy::main()
+}

@@ -56,6 +56,12 @@ impl std::fmt::Display for Level {
     }
 }
 
+/// Writes out what is still buffered. For the end of a program.
+pub fn flush() {
+    // Nothing is buffered here; stderr is.
+    let _ = std::io::Write::flush(&mut std::io::stderr());
+}
+
 /// Starts logging to stderr: stdout is for what a program answers.
 pub fn start(level: &Level, format: Format) {
     let filter = EnvFilter::new(&level.0);

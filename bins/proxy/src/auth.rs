@@ -1,0 +1,127 @@
+//! From headers to a caller.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use policy::{Caller, Denial};
+use store::PresentedKey;
+
+use crate::error::{ApiError, Kind};
+use crate::gateway::Gateway;
+use crate::handle::Context;
+
+impl Gateway {
+    /// Who is calling.
+    pub(crate) async fn authenticate(&self, context: &Context) -> Result<Arc<Caller>, ApiError> {
+        let settings = &self.shared.settings.keys;
+        let keys = presented(&context.headers, &settings.api_key_header);
+        let address = client_address(&context.headers, context.peer.addr().ip(), settings.trusted_proxy_hops);
+        self.shared
+            .policy
+            .authenticate(&keys, address, context.now)
+            .await
+            .map_err(|denial| self.denied(&denial))
+    }
+
+    /// A denial as the caller hears it, counted once.
+    pub(crate) fn denied(&self, denial: &Denial) -> ApiError {
+        self.metrics.denied(denial);
+        match denial {
+            Denial::MissingKey => ApiError::new(
+                Kind::Authentication,
+                "Missing API key in x-api-key header or Authorization: Bearer header",
+            ),
+            Denial::InvalidKey => ApiError::new(Kind::Authentication, "Invalid API key"),
+            Denial::ExpiredKey => ApiError::new(Kind::Authentication, "This API key has expired"),
+            Denial::TooManyFailures { wait } => {
+                ApiError::new(Kind::RateLimit, "Too many requests with an invalid API key from this address")
+                    .retry_after(Some(*wait))
+            }
+            Denial::StoreAway => ApiError::new(
+                Kind::Unavailable,
+                "The key cannot be checked at the moment. Try again shortly.",
+            ),
+            Denial::UnknownModel { model } => ApiError {
+                path: Some("model".to_owned()),
+                ..ApiError::new(Kind::ModelNotFound, format!("model: {}", shown(model)))
+            },
+            Denial::ModelNotAllowed { model } => ApiError::new(
+                Kind::Permission,
+                format!("This API key may not use the model {}", shown(model)),
+            ),
+        }
+    }
+}
+
+/// A name of the caller's, short and without anything that a terminal would obey.
+fn shown(model: &str) -> String {
+    model.chars().filter(|c| !c.is_control()).take(128).collect()
+}
+
+/// What the headers present, the key header first. Equal values count once; other `Authorization` schemes not at all.
+fn presented(headers: &HeaderMap, key_header: &str) -> Vec<PresentedKey> {
+    let mut keys: Vec<PresentedKey> = Vec::with_capacity(1);
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    let named = [key_header, "x-api-key"].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+    for text in named.chain(bearer) {
+        let key = PresentedKey::new(text.trim());
+        if !text.trim().is_empty() && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// The caller's address: the socket's, or what the last trusted hop wrote. What stands further left in
+/// `X-Forwarded-For` anybody may have written.
+fn client_address(headers: &HeaderMap, socket: IpAddr, hops: usize) -> IpAddr {
+    if hops == 0 {
+        return socket;
+    }
+    let lines = headers.get_all("x-forwarded-for");
+    let entries: Vec<&str> =
+        lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
+    let entry = entries.len().checked_sub(hops).and_then(|at| entries.get(at));
+    entry.and_then(|text| text.trim().parse().ok()).unwrap_or(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn either_header_presents_a_key_and_equal_ones_count_once() {
+        let both = headers(&[("x-api-key", "a"), ("authorization", "bearer b")]);
+        assert_eq!(presented(&both, "x-api-key"), [PresentedKey::new("a"), PresentedKey::new("b")]);
+        let same = headers(&[("x-api-key", "a"), ("authorization", "Bearer a")]);
+        assert_eq!(presented(&same, "x-api-key").len(), 1);
+        let own = headers(&[("x-own", "c"), ("x-api-key", "a")]);
+        assert_eq!(presented(&own, "x-own"), [PresentedKey::new("c"), PresentedKey::new("a")]);
+        let signed = headers(&[("authorization", "AWS4-HMAC-SHA256 Credential=x")]);
+        assert!(presented(&signed, "x-api-key").is_empty());
+    }
+
+    #[test]
+    fn only_trusted_hops_name_the_caller() {
+        let socket: IpAddr = "10.0.0.1".parse().unwrap();
+        let forwarded = headers(&[("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.9")]);
+        let at = |hops| client_address(&forwarded, socket, hops).to_string();
+        assert_eq!(at(0), "10.0.0.1");
+        assert_eq!(at(1), "10.0.0.9");
+        assert_eq!(at(2), "1.2.3.4");
+        assert_eq!(at(9), "10.0.0.1");
+        let forged = headers(&[("x-forwarded-for", "nonsense")]);
+        assert_eq!(client_address(&forged, socket, 1), socket);
+    }
+}

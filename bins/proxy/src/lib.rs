@@ -1,0 +1,31 @@
+//! The data plane: the Anthropic Messages API in front, AWS Bedrock behind.
+//!
+//! One request, top to bottom: [`httpd`] accepts it · `handle` gives it an id, a route and a record · `messages` reads it top
+//! to bottom: authenticate, read, admit, convert, call, answer, settle · `lane` knows the two ways to and from Bedrock ·
+//! `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
+
+mod auth;
+mod cors;
+mod encoding;
+mod error;
+mod gateway;
+mod handle;
+mod health;
+mod healthcheck;
+mod lane;
+mod learned;
+mod messages;
+mod metrics;
+mod models;
+mod record;
+mod request_id;
+mod route;
+mod run;
+pub mod settings;
+mod simulate;
+mod start;
+mod stream;
+mod upstream;
+
+pub use run::main;
+pub use start::{Gate, StartError};

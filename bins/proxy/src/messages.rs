@@ -1,0 +1,261 @@
+//! `POST /v1/messages`, top to bottom.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use convert::converse::Reply;
+use convert::native;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use httpd::{BodyError, RequestBody, Response};
+use policy::{Admission, Ask, Caller, End};
+use store::RowStatus;
+
+use crate::encoding;
+use crate::error::{ApiError, Kind};
+use crate::gateway::{Gateway, Held};
+use crate::handle::{self, Context};
+use crate::lane::{Answer, Prepared};
+use crate::record::{Record, lane_name};
+use crate::request_id::message_id;
+use crate::stream;
+use crate::upstream::{self, Job};
+
+/// Headers that name a session, the first present one counts.
+const SESSION_HEADERS: &[&str] = &["x-session-id", "x-claude-code-session-id", "session-id"];
+
+/// Answers one Messages request.
+pub(crate) async fn create(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
+    let mut held = Held::request(&gateway.shared)?;
+    let caller = gateway.authenticate(context).await?;
+    record.key(caller.key_id().as_str());
+    let body = read(gateway, context, body, &mut held).await?;
+    let text = std::str::from_utf8(&body).map_err(|error| {
+        ApiError::new(
+            Kind::Invalid,
+            format!("The request body is not valid UTF-8 (at byte {})", error.valid_up_to()),
+        )
+    })?;
+    let doc = native::parse(text).map_err(|fault| malformed(&fault))?;
+    let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
+    record.streamed(ask.stream);
+    let mut admission = admit(gateway, context, &caller, &ask)?;
+    let job = Job {
+        gateway: gateway.clone(),
+        body: body.clone(),
+        beta_headers: beta_headers(&context.headers),
+        resolution: admission.resolution().clone(),
+        input_estimate: ask.input_estimate,
+        stream: ask.stream,
+    };
+    let lessons = gateway.shared.learned.of(&job.resolution.base_id);
+    let prepared = job.prepare(&doc, &lessons)?;
+    note_losses(gateway, &prepared);
+    let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job, &prepared));
+    upstream::sending(record, &job.resolution);
+    let reply = Reply { id: message_id(), model: ask.model.into_owned() };
+    let hour_writes = ask.cache_1h;
+    if ask.stream {
+        admission.called();
+        let opening = stream::Opening { job, prepared, reply, hour_writes, debug };
+        return stream::reply(gateway, context, admission, record, opening, held).await;
+    }
+    whole(&job, admission, record, prepared, &Said { reply, hour_writes, debug }).await
+}
+
+/// What a whole answer needs beside the upstream's body.
+struct Said {
+    reply: Reply,
+    hour_writes: bool,
+    debug: Option<Debug>,
+}
+
+async fn whole(
+    job: &Job,
+    mut admission: Admission,
+    record: &mut Record,
+    prepared: Prepared,
+    said: &Said,
+) -> Result<Response, ApiError> {
+    let made = match job.send(&mut admission, prepared).await {
+        Ok(answered) => {
+            record.attempts(answered.reply.attempts);
+            let (lane, names) = (answered.prepared.lane, &answered.prepared.names);
+            let answer = Answer::new(lane, &answered.reply.body, names, &said.reply, said.hour_writes);
+            answer.map(|answer| (answer, answered.reply))
+        }
+        Err(error) => Err(error),
+    };
+    let now = Instant::now();
+    match made {
+        Ok((answer, upstream)) => {
+            admission.content(answer.body.len(), now);
+            record.content(now);
+            if let Some(tokens) = answer.tokens {
+                admission.used(tokens);
+            }
+            let end = End {
+                status: RowStatus::Ok,
+                http_status: 200,
+                error_type: None,
+                stop_reason: answer.stop_reason,
+            };
+            record.tokens(admission.settle(end, now));
+            let mut response = handle::private(handle::json(StatusCode::OK, answer.body));
+            if let Some(debug) = &said.debug {
+                debug.apply(response.headers_mut(), upstream.attempts, upstream.request_id.as_deref());
+            }
+            Ok(response)
+        }
+        Err(error) => {
+            admission.settle(failure(&error), now);
+            Err(error)
+        }
+    }
+}
+
+/// How a failed call is booked.
+pub(crate) fn failure(error: &ApiError) -> End {
+    End {
+        status: RowStatus::UpstreamError,
+        http_status: error.kind.status().as_u16(),
+        error_type: Some(error.kind.anthropic_type()),
+        stop_reason: None,
+    }
+}
+
+fn admit(
+    gateway: &Gateway,
+    context: &Context,
+    caller: &Arc<Caller>,
+    ask: &native::Ask<'_>,
+) -> Result<Admission, ApiError> {
+    let text =
+        |value: &HeaderValue| value.to_str().ok().map(|text| text.chars().take(128).collect::<String>());
+    let session = SESSION_HEADERS.iter().find_map(|name| context.headers.get(*name).and_then(text));
+    let ask = Ask {
+        request_id: context.id.to_string(),
+        surface: "messages",
+        model: ask.model.clone().into_owned(),
+        stream: ask.stream,
+        input_estimate: ask.input_estimate,
+        session,
+    };
+    gateway.shared.policy.admit(caller, ask, context.now).map_err(|denial| gateway.denied(&denial))
+}
+
+/// Reads the body within its limits, and takes its compression off.
+async fn read(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    held: &mut Held,
+) -> Result<Bytes, ApiError> {
+    let limits = &gateway.shared.settings.limits;
+    check_media(&context.headers)?;
+    let coding = encoding::of(context.headers.get(CONTENT_ENCODING))?;
+    let announced = context.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    held.body(announced.unwrap_or(0).min(limits.max_body_bytes))?;
+    let raw =
+        httpd::read_body(body, limits.max_body_bytes, limits.body_timeout.0).await.map_err(|error| {
+            match error {
+                BodyError::TooLarge => too_large(limits.max_body_bytes),
+                BodyError::Stalled => ApiError::new(Kind::Invalid, "The request body did not arrive in time"),
+                BodyError::Gone => ApiError::new(Kind::Invalid, "The request body ended early"),
+            }
+        })?;
+    held.body(raw.len().saturating_sub(announced.unwrap_or(0)))?;
+    match coding {
+        None => Ok(raw),
+        Some(coding) => {
+            let plain = encoding::decode(coding, &raw, limits.max_body_bytes)?;
+            held.body(plain.len())?;
+            Ok(plain)
+        }
+    }
+}
+
+pub(crate) fn too_large(limit: usize) -> ApiError {
+    ApiError::new(Kind::TooLarge, format!("Request body is larger than {limit} bytes"))
+}
+
+/// JSON, or nothing said about it.
+fn check_media(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
+        return Ok(());
+    }
+    Err(ApiError::new(Kind::UnsupportedMedia, "Content-Type must be application/json"))
+}
+
+fn malformed(fault: &native::Fault) -> ApiError {
+    if fault.path.is_empty() {
+        return ApiError::new(
+            Kind::Invalid,
+            format!("The request body is not valid JSON: {}", fault.message),
+        );
+    }
+    ApiError::field(&fault.path, &fault.message)
+}
+
+fn beta_headers(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all("anthropic-beta").iter();
+    lines.filter_map(|line| line.to_str().ok()).map(str::to_owned).collect()
+}
+
+fn note_losses(gateway: &Gateway, prepared: &Prepared) {
+    for loss in &prepared.losses {
+        gateway.metrics.loss(loss.reason);
+        tracing::debug!(path = loss.path, reason = loss.reason, "a part of the request was not carried");
+    }
+}
+
+/// The `x-outcrop-*` headers, for those who ask.
+pub(crate) struct Debug {
+    model: String,
+    lane: &'static str,
+    losses: String,
+}
+
+impl Debug {
+    fn wanted(gateway: &Gateway, context: &Context) -> bool {
+        let asked = context.headers.get("x-outcrop-debug").is_some_and(|value| value == "1");
+        asked || gateway.shared.settings.observe.debug_headers.0
+    }
+
+    fn new(job: &Job, prepared: &Prepared) -> Self {
+        let losses: Vec<_> =
+            prepared.losses.iter().map(|loss| format!("{}={}", loss.path, loss.reason)).collect();
+        Self {
+            model: upstream::scrubbed(&job.resolution.upstream_id),
+            lane: lane_name(prepared.lane),
+            losses: losses
+                .join("; ")
+                .chars()
+                .filter(|c| c.is_ascii_graphic() || *c == ' ')
+                .take(4000)
+                .collect(),
+        }
+    }
+
+    pub(crate) fn apply(&self, headers: &mut HeaderMap, attempts: u32, upstream_request_id: Option<&str>) {
+        let mut put = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        put("x-outcrop-model", &self.model);
+        put("x-outcrop-lane", self.lane);
+        put("x-outcrop-target", "default");
+        put("x-outcrop-attempts", &attempts.to_string());
+        put("x-outcrop-upstream-request-id", upstream_request_id.unwrap_or_default());
+        put("x-outcrop-loss", &self.losses);
+    }
+}

@@ -1,0 +1,133 @@
+//! `GET /v1/models`: what a key may use, in the shape of whoever asks.
+
+use std::collections::BTreeMap;
+
+use catalog::{Model, Scope, is_known};
+use http::StatusCode;
+use httpd::Response;
+use policy::Caller;
+use serde_json::{Value, json};
+
+use crate::error::{ApiError, Kind};
+use crate::gateway::Gateway;
+use crate::handle::{self, Context};
+use crate::route::Dialect;
+
+/// One entry, before it has a shape.
+struct Entry {
+    id: String,
+    model: &'static Model,
+}
+
+/// The list.
+pub(crate) async fn list(gateway: &Gateway, context: &Context) -> Result<Response, ApiError> {
+    let caller = gateway.authenticate(context).await?;
+    let entries = entries(gateway, &caller);
+    let body = match context.dialect {
+        Dialect::OpenAi | Dialect::Bedrock => {
+            json!({ "object": "list", "data": entries.iter().map(openai).collect::<Vec<_>>() })
+        }
+        Dialect::Anthropic => page(&entries, context.query.as_deref().unwrap_or_default())?,
+    };
+    Ok(handle::private(handle::json(StatusCode::OK, body.to_string())))
+}
+
+/// One model, by any of its names.
+pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Result<Response, ApiError> {
+    let caller = gateway.authenticate(context).await?;
+    let unknown =
+        || ApiError::new(Kind::ModelNotFound, format!("model: {}", id.chars().take(128).collect::<String>()));
+    let catalog = gateway.shared.policy.catalog();
+    // Unknown names may be served, but nothing can be said about them.
+    let resolution = catalog.resolve(id, Scope::Global, "us-east-1", false).map_err(|_| unknown())?;
+    if !caller.may_use(&resolution.base_id) {
+        return Err(unknown());
+    }
+    let entry = Entry { id: id.to_owned(), model: resolution.model };
+    let body = match context.dialect {
+        Dialect::OpenAi | Dialect::Bedrock => openai(&entry),
+        Dialect::Anthropic => anthropic(&entry),
+    };
+    Ok(handle::private(handle::json(StatusCode::OK, body.to_string())))
+}
+
+/// What the caller may use: the operator's names, then every row under its preferred name; the newest first.
+fn entries(gateway: &Gateway, caller: &Caller) -> Vec<Entry> {
+    let catalog = gateway.shared.policy.catalog();
+    let mut named: BTreeMap<String, &'static Model> = BTreeMap::new();
+    for model in catalog.list() {
+        if caller.may_use(model.id) {
+            named.insert(model.names.first().copied().unwrap_or(model.id).to_owned(), model);
+        }
+    }
+    for (name, target) in catalog.mapping() {
+        let resolution = catalog.resolve_target(target, None, Scope::Global, "us-east-1");
+        if caller.may_use(&resolution.base_id) {
+            named.insert(name.to_owned(), resolution.model);
+        }
+    }
+    let mut entries: Vec<_> = named.into_iter().map(|(id, model)| Entry { id, model }).collect();
+    // Stable: names of the same day stay in alphabetical order.
+    entries.sort_by(|a, b| b.model.released.cmp(a.model.released));
+    entries
+}
+
+/// `limit`, `after_id` and `before_id` of the Messages API; an unknown cursor is ignored.
+fn page(entries: &[Entry], query: &str) -> Result<Value, ApiError> {
+    let parameter = |name: &str| {
+        let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        found.map(crate::route::percent_decoded)
+    };
+    let limit = match parameter("limit") {
+        None => 20,
+        Some(text) => match text.parse::<usize>() {
+            Ok(limit @ 1..=1000) => limit,
+            _ => return Err(ApiError::field("limit", "Input should be between 1 and 1000")),
+        },
+    };
+    let place = |name: &str| parameter(name).and_then(|id| entries.iter().position(|entry| entry.id == id));
+    let (from, to) = match (place("after_id"), place("before_id")) {
+        (Some(after), _) => (after + 1, (after + 1 + limit).min(entries.len())),
+        (None, Some(before)) => (before.saturating_sub(limit), before),
+        (None, None) => (0, limit.min(entries.len())),
+    };
+    let shown = entries.get(from..to).unwrap_or_default();
+    let more = if place("after_id").is_none() && place("before_id").is_some() {
+        from > 0
+    } else {
+        to < entries.len()
+    };
+    Ok(json!({
+        "data": shown.iter().map(anthropic).collect::<Vec<_>>(),
+        "has_more": more,
+        "first_id": shown.first().map(|entry| &entry.id),
+        "last_id": shown.last().map(|entry| &entry.id),
+    }))
+}
+
+fn anthropic(entry: &Entry) -> Value {
+    let model = entry.model;
+    let known = is_known(model);
+    let mut value = json!({
+        "type": "model",
+        "id": entry.id,
+        "display_name": if known { model.display_name } else { &entry.id },
+        "created_at": format!("{}T00:00:00Z", model.released),
+    });
+    if known && let Some(object) = value.as_object_mut() {
+        object.insert("max_input_tokens".to_owned(), model.context_window.into());
+        object.insert("max_tokens".to_owned(), model.max_output.into());
+    }
+    value
+}
+
+fn openai(entry: &Entry) -> Value {
+    let owner = entry.model.id.split('.').next().unwrap_or("bedrock");
+    json!({ "id": entry.id, "object": "model", "created": unix_day(entry.model.released), "owned_by": owner })
+}
+
+/// Seconds of the Unix epoch at the start of a day `YYYY-MM-DD`.
+fn unix_day(day: &str) -> i64 {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    time::Date::parse(day, format).map_or(0, |date| date.midnight().assume_utc().unix_timestamp())
+}

@@ -1,0 +1,206 @@
+//! Paths to routes, and the dialect that answers.
+
+use http::{HeaderMap, Method};
+
+/// The shape of replies, errors and events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Anthropic,
+    OpenAi,
+    Bedrock,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Messages,
+    Models,
+    Model(String),
+    Health,
+    Live,
+    Ready,
+    Metrics,
+    Root,
+    Hello,
+    EventLogging,
+    /// A part of the Messages API that Bedrock has nothing for.
+    NotSupported(&'static str),
+    Preflight,
+}
+
+/// Why a request has no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Miss {
+    NotFound,
+    /// The path exists; these methods would do.
+    Method(&'static str),
+}
+
+impl Route {
+    /// The label in metrics and usage rows: few, fixed values.
+    pub(crate) fn surface(&self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Models | Self::Model(_) => "models",
+            Self::Health | Self::Live | Self::Ready => "health",
+            Self::Metrics => "metrics",
+            Self::Root | Self::Hello | Self::EventLogging | Self::NotSupported(_) | Self::Preflight => {
+                "other"
+            }
+        }
+    }
+
+    /// Finds the route of a path. The path is matched as it was sent, without its query: nothing is decoded,
+    /// collapsed or redirected, so no spelling of a path can reach a route by a way that skips a check.
+    pub(crate) fn parse(method: &Method, path: &str, prefix: &str) -> Result<Self, Miss> {
+        if method == Method::OPTIONS {
+            return Ok(Self::Preflight);
+        }
+        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+        match path {
+            "/" => {
+                return pick(method, "GET, HEAD, POST", |m| match m {
+                    "GET" | "HEAD" => Some(Self::Root),
+                    "POST" => Some(Self::Messages),
+                    _ => None,
+                });
+            }
+            "/health" => return get(method, Self::Health),
+            "/health/live" | "/liveness" => return get(method, Self::Live),
+            "/health/ready" | "/ready" => return get(method, Self::Ready),
+            "/metrics" => return get(method, Self::Metrics),
+            "/api/hello" => return get(method, Self::Hello),
+            "/api/event_logging/batch" => return post(method, Self::EventLogging),
+            _ => {}
+        }
+        let dialectal = path.strip_prefix("/anthropic").or_else(|| path.strip_prefix("/openai"));
+        let rest =
+            path.strip_prefix(prefix).or_else(|| dialectal?.strip_prefix("/v1")).ok_or(Miss::NotFound)?;
+        Self::api(method, rest)
+    }
+
+    /// The part behind `/v1`.
+    fn api(method: &Method, rest: &str) -> Result<Self, Miss> {
+        match rest {
+            "/messages" => post(method, Self::Messages),
+            "/models" => get(method, Self::Models),
+            _ => {
+                if let Some(id) = rest.strip_prefix("/models/") {
+                    return get(method, Self::Model(percent_decoded(id)));
+                }
+                let unsupported = [
+                    ("/messages/batches", "Message Batches"),
+                    ("/files", "the Files API"),
+                    ("/skills", "Skills"),
+                ];
+                let found = unsupported.iter().find(|(path, _)| {
+                    rest.strip_prefix(path).is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))
+                });
+                found.map(|(_, feature)| Self::NotSupported(feature)).ok_or(Miss::NotFound)
+            }
+        }
+    }
+}
+
+fn pick(method: &Method, allow: &'static str, choose: impl Fn(&str) -> Option<Route>) -> Result<Route, Miss> {
+    choose(method.as_str()).ok_or(Miss::Method(allow))
+}
+
+fn get(method: &Method, route: Route) -> Result<Route, Miss> {
+    if method == Method::GET || method == Method::HEAD { Ok(route) } else { Err(Miss::Method("GET, HEAD")) }
+}
+
+fn post(method: &Method, route: Route) -> Result<Route, Miss> {
+    if method == Method::POST { Ok(route) } else { Err(Miss::Method("POST")) }
+}
+
+/// Decodes `%XX` in a model id: ids hold `:` and, in ARNs, `/`.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let hex = (bytes[i] == b'%').then(|| text.get(i + 1..i + 3)).flatten();
+        if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            out.push(byte);
+            i += 3;
+        } else {
+            out.push(bytes[i]);
+            i += 1;
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+}
+
+impl Dialect {
+    /// Who is asking: by the path where it tells, else by the headers that only one side's clients send.
+    pub(crate) fn of(path: &str, prefix: &str, headers: &HeaderMap, key_header: &str) -> Self {
+        let rest = path.strip_prefix(prefix).unwrap_or(path);
+        if path.starts_with("/openai/")
+            || ["/chat/completions", "/responses", "/embeddings"].iter().any(|p| rest.starts_with(p))
+        {
+            return Self::OpenAi;
+        }
+        if path.starts_with("/model/") || path.starts_with("/inference-profiles") {
+            return Self::Bedrock;
+        }
+        if path == "/" || path.starts_with("/anthropic/") || rest.starts_with("/messages") {
+            return Self::Anthropic;
+        }
+        let anthropic = ["anthropic-version", key_header, "x-api-key"];
+        if anthropic.iter().any(|name| headers.contains_key(*name)) { Self::Anthropic } else { Self::OpenAi }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(method: &str, path: &str) -> Result<Route, Miss> {
+        Route::parse(&method.parse().unwrap(), path, "/v1")
+    }
+
+    #[test]
+    fn known_paths_have_their_routes() {
+        for (method, path, route) in [
+            ("POST", "/v1/messages", Route::Messages),
+            ("POST", "/v1/messages/", Route::Messages),
+            ("POST", "/", Route::Messages),
+            ("POST", "/anthropic/v1/messages", Route::Messages),
+            ("HEAD", "/", Route::Root),
+            ("GET", "/v1/models", Route::Models),
+            ("GET", "/openai/v1/models", Route::Models),
+            ("GET", "/v1/models/a%3Ab%2Fc", Route::Model("a:b/c".to_owned())),
+            ("GET", "/liveness", Route::Live),
+            ("POST", "/v1/messages/batches/x/cancel", Route::NotSupported("Message Batches")),
+            ("OPTIONS", "/anything", Route::Preflight),
+        ] {
+            assert_eq!(parse(method, path), Ok(route), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_a_path_are_no_route() {
+        for path in
+            ["//v1/messages", "/v1/../v1/messages", "/V1/messages", "/v1/messages;x", "/v1/%6dessages", "/v1"]
+        {
+            assert_eq!(parse("POST", path), Err(Miss::NotFound), "{path}");
+        }
+        assert_eq!(parse("GET", "/v1/messages"), Err(Miss::Method("POST")));
+        assert_eq!(parse("DELETE", "/health"), Err(Miss::Method("GET, HEAD")));
+    }
+
+    #[test]
+    fn the_dialect_follows_path_then_headers() {
+        let none = HeaderMap::new();
+        let mut versioned = HeaderMap::new();
+        versioned.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
+        let of = |path, headers| Dialect::of(path, "/v1", headers, "x-api-key");
+        assert_eq!(of("/v1/messages", &none), Dialect::Anthropic);
+        assert_eq!(of("/v1/chat/completions", &versioned), Dialect::OpenAi);
+        assert_eq!(of("/model/x/invoke", &none), Dialect::Bedrock);
+        assert_eq!(of("/v1/models", &none), Dialect::OpenAi);
+        assert_eq!(of("/v1/models", &versioned), Dialect::Anthropic);
+        assert_eq!(of("/v1/nope", &none), Dialect::OpenAi);
+    }
+}

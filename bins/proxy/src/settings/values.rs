@@ -1,0 +1,179 @@
+//! The kinds of values that settings have, and how their text is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// true/false/1/0/yes/no/on/off, in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flag(pub(crate) bool);
+
+impl FromStr for Flag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(Self(true)),
+            "false" | "0" | "no" | "off" => Ok(Self(false)),
+            _ => Err("expected true or false".to_owned()),
+        }
+    }
+}
+
+/// A duration in seconds; fractions are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds: f64 = text.trim().parse().map_err(|_| "expected a number of seconds".to_owned())?;
+        Duration::try_from_secs_f64(seconds)
+            .map(Self)
+            .map_err(|_| "expected a number of seconds ≥ 0".to_owned())
+    }
+}
+
+/// A duration in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Millis(pub(crate) Duration);
+
+impl FromStr for Millis {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let millis = text.trim().parse().map_err(|_| "expected a whole number of milliseconds".to_owned())?;
+        Ok(Self(Duration::from_millis(millis)))
+    }
+}
+
+/// Comma-separated words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct List(pub(crate) Vec<String>);
+
+impl FromStr for List {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        Ok(Self(words.map(str::to_owned).collect()))
+    }
+}
+
+impl List {
+    pub(crate) fn is_any(&self) -> bool {
+        self.0.iter().any(|word| word == "*")
+    }
+}
+
+/// A secret: never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `{name: Bedrock id}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mapping(pub(crate) BTreeMap<String, String>);
+
+impl FromStr for Mapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let json = json_or_file(text)?;
+        let map: BTreeMap<String, String> = serde_json::from_str(&json)
+            .map_err(|error| format!("expected a JSON object of strings: {error}"))?;
+        match map.iter().find(|(name, id)| name.trim().is_empty() || id.trim().is_empty()) {
+            Some((name, _)) => Err(format!("an empty name or id at {name:?}")),
+            None => Ok(Self(map)),
+        }
+    }
+}
+
+/// JSON text, or that of the file named after an `@`.
+fn json_or_file(text: &str) -> Result<String, String> {
+    match text.trim().strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// A path prefix: empty, or `/…` without a slash at its end.
+pub(crate) fn prefix(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() || text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a path".to_owned())
+    }
+}
+
+/// 1 to 15 seconds: clients and load balancers give up at 20.
+pub(crate) fn ping(text: &str) -> Result<Seconds, String> {
+    let seconds: Seconds = text.parse()?;
+    let range = Duration::from_secs(1)..=Duration::from_secs(15);
+    if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 1 to 15 seconds".to_owned()) }
+}
+
+pub(crate) fn url(text: &str) -> Result<String, String> {
+    let uri: http::Uri = text.parse().map_err(|error| format!("expected a URL: {error}"))?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(_)) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("expected http://host or https://host".to_owned()),
+    }
+}
+
+pub(crate) fn header(text: &str) -> Result<String, String> {
+    let name: http::HeaderName = text.parse().map_err(|_| "expected the name of a header".to_owned())?;
+    Ok(name.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_have_many_spellings_and_no_others() {
+        for text in ["true", "TRUE", "1", "Yes", "on"] {
+            assert_eq!(text.parse(), Ok(Flag(true)));
+        }
+        assert_eq!("No".parse(), Ok(Flag(false)));
+        assert!("maybe".parse::<Flag>().is_err());
+    }
+
+    #[test]
+    fn values_out_of_their_range_are_refused() {
+        assert!(ping("0.5").is_err() && ping("16").is_err() && ping("15").is_ok());
+        assert!("-1".parse::<Seconds>().is_err() && "NaN".parse::<Seconds>().is_err());
+        assert!(url("ftp://x").is_err() && url("localhost:80").is_err());
+        assert_eq!(url("http://h:1/").unwrap(), "http://h:1");
+        assert!(r#"{"a": 1}"#.parse::<Mapping>().is_err());
+        assert_eq!(r#"{"a": "b"}"#.parse::<Mapping>().unwrap().0["a"], "b");
+    }
+
+    #[test]
+    fn a_secret_shows_nothing() {
+        let secret: Secret = "hunter2".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "***");
+    }
+}

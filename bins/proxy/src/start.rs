@@ -1,0 +1,343 @@
+//! Putting the gateway together, and taking it down without cutting a stream.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use catalog::{Catalog, Scope};
+use httpd::{Drain, Server};
+use policy::Policy;
+use store::usage::{Recorder, Writer, WriterHandle, WriterOptions};
+use store::{Location, NewKey, PresentedKey, Store, Timestamp};
+use tokio::sync::watch;
+
+use crate::cors::Cors;
+use crate::error::{ApiError, Kind};
+use crate::gateway::{Gateway, InFlight, Phase, Shared};
+use crate::health::StoreHealth;
+use crate::learned::Learned;
+use crate::metrics::{self, Metrics};
+use crate::request_id::RequestId;
+use crate::route::Dialect;
+use crate::settings::{Cli, Secret, Settings};
+use crate::simulate;
+
+/// After the error events: time for them to leave.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Between two writings of when keys were last used.
+const LAST_USED_PACE: Duration = Duration::from_secs(30);
+/// Between two prunings of old usage rows, and between the batches of one.
+const PRUNE_PACE: Duration = Duration::from_hours(1);
+const PRUNE_PAUSE: Duration = Duration::from_millis(100);
+const PRUNE_ROWS: usize = 1000;
+
+/// Why the gateway cannot start or run.
+#[derive(Debug)]
+pub enum StartError {
+    /// A setting turned out unusable; the text names it.
+    Setting(String),
+    /// Something outside failed.
+    Failed(String),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Setting(text) | Self::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A gateway that is bound and ready to serve.
+pub struct Gate {
+    server: Server,
+    metrics_server: Option<Server>,
+    shared: Arc<Shared>,
+    bedrock: bedrock::Client,
+    phase: watch::Sender<Phase>,
+    usage: WriterHandle,
+    recorder: Recorder,
+    fresh_key: Option<NewKey>,
+    simulator: Option<bedrock_sim::Sim>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("addr", &self.addr()).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// Opens the store, finds AWS, binds the port. Nothing is served before [`Gate::serve`].
+    pub async fn start(cli: Cli) -> Result<Self, StartError> {
+        let settings = cli.settings;
+        let exporter = if settings.observe.enable_metrics.0 { exporter() } else { None };
+        let store = store::open(&location(&settings)).map_err(|error| {
+            StartError::Failed(format!("OUTCROP_DB: the store cannot be opened: {error}"))
+        })?;
+        let secret = settings.keys.key_hash_secret.as_ref().map(Secret::expose);
+        let hasher = store::hash_secret(store.as_ref(), secret).await.map_err(failed("KEY_HASH_SECRET"))?;
+        let simulator = if cli.simulate { Some(simulate::start().await?) } else { None };
+        let fresh_key = match &simulator {
+            Some(_) => Some(simulate::fresh_key(store.as_ref(), &hasher).await?),
+            None => None,
+        };
+        let bedrock = bedrock::Client::connect(bedrock_settings(&settings, simulator.as_ref()))
+            .await
+            .map_err(|error| StartError::Setting(format!("Bedrock: {}", error.message)))?;
+        let options = WriterOptions {
+            queue_rows: settings.store.usage_queue_rows as usize,
+            flush_interval: settings.store.usage_flush_interval.0,
+            spool_dir: settings.store.usage_spool_dir.clone(),
+            ..WriterOptions::default()
+        };
+        let (recorder, usage) =
+            Writer::start(Arc::clone(&store), options).map_err(failed("the usage writer cannot start"))?;
+        let policy = policy(&settings, &bedrock, Arc::clone(&store), hasher, recorder.clone());
+        let server =
+            bind(&settings, SocketAddr::new(settings.listen.host, settings.listen.port), "HOST, PORT")?;
+        let metrics_server = metrics_server(&settings, exporter.is_some())?;
+        let (phase, listening) = watch::channel(Phase::Serving);
+        let shared = Arc::new(Shared {
+            cors: Cors::new(&settings),
+            settings,
+            policy,
+            store,
+            store_health: StoreHealth::default(),
+            exporter,
+            learned: Learned::default(),
+            phase: listening,
+            started: Instant::now(),
+            in_flight: InFlight::default(),
+        });
+        Ok(Self { server, metrics_server, shared, bedrock, phase, usage, recorder, fresh_key, simulator })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// The key that `--simulate` made.
+    pub fn fresh_key(&self) -> Option<&str> {
+        self.fresh_key.as_ref().map(NewKey::reveal)
+    }
+
+    /// The simulator of `--simulate`, for tests that script it.
+    pub fn simulator(&self) -> Option<&bedrock_sim::Sim> {
+        self.simulator.as_ref()
+    }
+
+    /// The store, for tests that look at what was booked.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.shared.store)
+    }
+
+    /// Serves until `terminated`, then drains: readiness says no while requests are still accepted; then open ones
+    /// finish; then what still streams gets an error event.
+    pub async fn serve(self, terminated: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Self { server, metrics_server, shared, bedrock, phase, usage, recorder, simulator, .. } = self;
+        tracing::info!(address = %server.local_addr(), region = bedrock.region(), "outcrop-proxy is serving");
+        let background = tokio::spawn(background(Arc::clone(&shared), recorder));
+        let (drain, draining) = Drain::new();
+        let workers = (Arc::clone(&shared), bedrock);
+        let make = move |_| Gateway {
+            shared: Arc::clone(&workers.0),
+            bedrock: workers.1.for_worker(),
+            metrics: Arc::new(Metrics::default()),
+        };
+        let scraped = metrics_server.map(|server| tokio::spawn(serve_metrics(server, Arc::clone(&shared))));
+        let mut serving = tokio::spawn(server.run(make, draining));
+        tokio::select! {
+            ended = &mut serving => return joined(ended),
+            () = terminated => {}
+        }
+        let listen = &shared.settings.listen;
+        tracing::info!(grace_seconds = listen.drain_grace.0.as_secs(), "draining");
+        phase.send_replace(Phase::Draining);
+        tokio::time::sleep(listen.drain_grace.0).await;
+        drain.start();
+        if tokio::time::timeout(listen.drain_timeout.0, &mut serving).await.is_err() {
+            tracing::warn!("requests are still open at the end of the drain; they get an error event");
+            phase.send_replace(Phase::Ending);
+            if tokio::time::timeout(LAST_WORDS, &mut serving).await.is_err() {
+                drain.cut();
+                joined(serving.await)?;
+            }
+        }
+        background.abort();
+        if let Some(scraped) = scraped {
+            scraped.abort();
+        }
+        shared.policy.flush_last_used().await;
+        let booked = usage.stop().await;
+        tracing::info!(usage_rows = booked.written, lost = booked.lost, "outcrop-proxy has stopped");
+        if let Some(simulator) = simulator {
+            simulator.stop().await;
+        }
+        Ok(())
+    }
+}
+
+fn joined(ended: Result<io::Result<()>, tokio::task::JoinError>) -> Result<(), StartError> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(StartError::Failed(format!("serving failed: {error}"))),
+        Err(error) => Err(StartError::Failed(format!("serving ended early: {error}"))),
+    }
+}
+
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> StartError {
+    move |error| StartError::Failed(format!("{what}: {error}"))
+}
+
+/// The process has one recorder; a second gateway in it (tests) goes without.
+fn exporter() -> Option<boot::metrics::Exporter> {
+    let exporter = boot::metrics::install().ok();
+    if exporter.is_some() {
+        metrics::describe();
+    }
+    exporter
+}
+
+fn location(settings: &Settings) -> Location {
+    match settings.store.store.as_str() {
+        "memory" => Location::Memory,
+        _ => Location::Sqlite(settings.store.database.clone()),
+    }
+}
+
+fn bedrock_settings(settings: &Settings, simulator: Option<&bedrock_sim::Sim>) -> bedrock::Settings {
+    let own = &settings.bedrock;
+    let mut built = bedrock::Settings {
+        region: own.region.clone().or_else(|| own.aws_region.clone()),
+        endpoint_url: own.endpoint_url.clone(),
+        bearer_token: own.bearer_token.as_ref().map(|token| token.expose().into()),
+        connect_timeout: own.connect_timeout.0,
+        first_byte_timeout: own.first_byte_timeout.0,
+        idle_timeout: own.idle_timeout.0,
+        total_timeout: own.total_timeout.0,
+        max_attempts: own.max_attempts,
+        retry_base: own.retry_base.0,
+        retry_max_wait: own.retry_max_wait.0,
+        retry_budget_percent: own.retry_budget_percent,
+        pool_idle: own.pool_idle.0,
+        max_concurrency: own.max_concurrency,
+        ..bedrock::Settings::default()
+    };
+    if let Some(simulator) = simulator {
+        simulate::point_at(&mut built, simulator);
+    }
+    built
+}
+
+fn policy(
+    settings: &Settings,
+    bedrock: &bedrock::Client,
+    store: Arc<dyn Store>,
+    hasher: store::KeyHasher,
+    recorder: Recorder,
+) -> Policy {
+    let keys = &settings.keys;
+    let config = policy::Config {
+        require_key: keys.require_api_key.0,
+        key_ttl: keys.cache_ttl.0,
+        store_grace: keys.store_grace.0,
+        key_cache: keys.cache_size,
+        failure_limit: keys.auth_failure_limit,
+        scope: match settings.models.inference_scope.to_ascii_lowercase().as_str() {
+            "geo" => Scope::Geo,
+            "base" => Scope::Base,
+            _ => Scope::Global,
+        },
+        region: bedrock.region().to_owned(),
+        target: "default".to_owned(),
+        allow_unknown_models: settings.models.allow_unknown.0,
+    };
+    let pairs: Vec<_> = settings.models.default_model_mapping.0.iter().collect();
+    let catalog = Catalog::builtin().with_mapping(&pairs);
+    let master = keys.master_api_key.as_ref().map(|key| PresentedKey::new(key.expose()));
+    let book: policy::Book = Arc::new(move |row| recorder.record(row));
+    Policy::new(config, catalog, store, hasher, master.as_ref(), book)
+}
+
+fn bind(settings: &Settings, addr: SocketAddr, names: &str) -> Result<Server, StartError> {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let limits = &settings.limits;
+    let error = ApiError::new(Kind::Overloaded, "The gateway has too many connections. Try again shortly.");
+    let body = error.body(Dialect::Anthropic, RequestId::new(std::time::SystemTime::now()));
+    let overload = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let config = httpd::Config {
+        workers: settings.listen.workers.map_or_else(cores, usize::from),
+        max_connections: limits.max_connections,
+        max_header_bytes: limits.max_header_bytes,
+        header_timeout: limits.header_timeout.0,
+        keep_alive: limits.keep_alive.0,
+        write_timeout: limits.write_timeout.0,
+        overload_reply: Bytes::from(overload),
+    };
+    Server::bind(addr, config)
+        .map_err(|error| StartError::Setting(format!("{names}: cannot listen on {addr}: {error}")))
+}
+
+fn metrics_server(settings: &Settings, exporting: bool) -> Result<Option<Server>, StartError> {
+    let Some(addr) = settings.observe.metrics_addr.filter(|_| exporting) else { return Ok(None) };
+    Server::bind(addr, httpd::Config::default())
+        .map(Some)
+        .map_err(|error| StartError::Setting(format!("METRICS_ADDR: cannot listen on {addr}: {error}")))
+}
+
+async fn serve_metrics(server: Server, shared: Arc<Shared>) {
+    let (_drain, draining) = Drain::new();
+    let made = server.run(|_| crate::health::Scraped { shared: Arc::clone(&shared) }, draining).await;
+    if let Err(error) = made {
+        tracing::error!(%error, "the metrics listener failed");
+    }
+}
+
+/// What goes on beside the requests.
+async fn background(shared: Arc<Shared>, recorder: Recorder) {
+    let mut upkeep = tokio::time::interval(boot::metrics::UPKEEP);
+    let mut last_used = tokio::time::interval(LAST_USED_PACE);
+    let mut prune = tokio::time::interval(PRUNE_PACE);
+    loop {
+        tokio::select! {
+            _ = upkeep.tick() => {
+                if let Some(exporter) = &shared.exporter {
+                    metrics::usage(&recorder.stats());
+                    exporter.upkeep();
+                }
+            }
+            _ = last_used.tick() => shared.policy.flush_last_used().await,
+            _ = prune.tick() => prune_usage(&shared).await,
+        }
+    }
+}
+
+/// Removes rows past their days, in batches with pauses so that nobody waits for it.
+async fn prune_usage(shared: &Shared) {
+    let days = i64::from(shared.settings.store.usage_ttl_days);
+    if days == 0 {
+        return;
+    }
+    let older_than = Timestamp::now().plus_millis(-days * 86_400_000);
+    loop {
+        match shared.store.prune_usage(older_than, PRUNE_ROWS).await {
+            Ok(PRUNE_ROWS) => tokio::time::sleep(PRUNE_PAUSE).await,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%error, "old usage rows could not be removed");
+                return;
+            }
+        }
+    }
+}

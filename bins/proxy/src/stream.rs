@@ -1,0 +1,337 @@
+//! A streamed answer: relayed as it comes, kept alive in silence, ended with an error event when it breaks.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+
+use async_stream::stream;
+use bedrock::{EventStream, Frame};
+use bytes::Bytes;
+use convert::converse::Reply;
+use futures::Stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use httpd::{Abort, Body, Response};
+use policy::{Admission, End};
+use protocol::sse;
+use store::RowStatus;
+use tokio::sync::watch;
+use tokio::time::Sleep;
+
+use crate::error::{ApiError, Kind};
+use crate::gateway::{Gateway, Held, Phase};
+use crate::handle::Context;
+use crate::lane::{Decoder, Prepared};
+use crate::messages::{Debug, failure};
+use crate::record::Record;
+use crate::request_id::RequestId;
+use crate::upstream::{Answered, Job, api_error};
+
+/// Events that are ready together leave in one write, up to about this size.
+const GATHER_BYTES: usize = 32 * 1024;
+/// Bytes of an event that frame its text; only for the estimate of an answer that nobody counted.
+const FRAMING_BYTES: usize = 128;
+
+/// A stream that is about to be opened.
+pub(crate) struct Opening {
+    pub(crate) job: Job,
+    pub(crate) prepared: Prepared,
+    pub(crate) reply: Reply,
+    pub(crate) hour_writes: bool,
+    pub(crate) debug: Option<Debug>,
+}
+
+type Opened = Result<Answered<EventStream>, ApiError>;
+type Pending = Pin<Box<dyn Future<Output = Opened> + Send>>;
+
+/// Opens the upstream's stream and answers with it. An upstream that fails within the ping interval is answered with its
+/// own status; one that takes longer is waited for under a 200, with pings.
+pub(crate) async fn reply(
+    gateway: &Gateway,
+    context: &Context,
+    mut admission: Admission,
+    record: &mut Record,
+    opening: Opening,
+    held: Held,
+) -> Result<Response, ApiError> {
+    let interval = gateway.shared.settings.listen.ping_interval.0;
+    let Opening { job, prepared, reply, hour_writes, debug } = opening;
+    let facts = Facts {
+        id: context.id,
+        gateway: gateway.clone(),
+        interval,
+        resolution: job.resolution.clone(),
+        input_estimate: job.input_estimate,
+        _held: held,
+    };
+    let lane = prepared.lane;
+    let names = prepared.names.clone();
+    let mut pending: Pending = Box::pin(job.open(prepared));
+    let source = match tokio::time::timeout(interval, &mut pending).await {
+        Ok(Ok(answered)) => {
+            admission.answered(answered.reply.request_id(), answered.reply.attempts());
+            record.attempts(answered.reply.attempts());
+            Source::Open(Box::new(answered.reply))
+        }
+        Ok(Err(error)) => {
+            admission.settle(failure(&error), Instant::now());
+            return Err(error);
+        }
+        Err(_) => Source::Pending(pending),
+    };
+    let decoder = Decoder::new(lane, names, reply, hour_writes);
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if let Some(debug) = debug {
+        let opened = source.opened();
+        debug.apply(
+            headers,
+            opened.map_or(0, EventStream::attempts),
+            opened.and_then(EventStream::request_id),
+        );
+    }
+    let relay = Relay {
+        facts,
+        admission: Some(admission),
+        record: record.take_for_stream(),
+        decoder,
+        out: Vec::new(),
+    };
+    *response.body_mut() = Body::stream(relay.run(source));
+    Ok(response)
+}
+
+enum Source {
+    Open(Box<EventStream>),
+    Pending(Pending),
+}
+
+impl Source {
+    fn opened(&self) -> Option<&EventStream> {
+        match self {
+            Self::Open(events) => Some(events),
+            Self::Pending(_) => None,
+        }
+    }
+}
+
+/// What stays the same over a stream.
+struct Facts {
+    id: RequestId,
+    gateway: Gateway,
+    interval: Duration,
+    resolution: catalog::Resolution,
+    input_estimate: u64,
+    _held: Held,
+}
+
+/// A stream on its way. Dropped before its end, it belongs to a caller that left: the admission books what was used.
+struct Relay {
+    facts: Facts,
+    admission: Option<Admission>,
+    record: Record,
+    decoder: Decoder,
+    out: Vec<u8>,
+}
+
+impl Relay {
+    fn run(mut self, source: Source) -> impl Stream<Item = Result<Bytes, Abort>> + Send {
+        stream! {
+            let mut quiet = Quiet::new(&self.facts);
+            let mut events = match source {
+                Source::Open(events) => *events,
+                Source::Pending(mut pending) => loop {
+                    match quiet.during(&mut pending).await {
+                        Met::Came(Ok(answered)) => break self.opened(answered),
+                        Met::Came(Err(error)) => {
+                            yield Ok(self.failed(&error));
+                            return;
+                        }
+                        Met::Silence => yield Ok(self.ping()),
+                        Met::Ending => {
+                            yield Ok(self.failed(&ending()));
+                            return;
+                        }
+                    }
+                },
+            };
+            loop {
+                let met = quiet.during(pin!(events.next())).await;
+                match met {
+                    Met::Came(frame) => {
+                        let go_on = self.take(frame) && self.gather(&mut events);
+                        quiet.broken();
+                        if !self.out.is_empty() {
+                            yield Ok(self.flush());
+                        }
+                        if !go_on {
+                            return;
+                        }
+                    }
+                    Met::Silence => yield Ok(self.ping()),
+                    Met::Ending => {
+                        yield Ok(self.failed(&ending()));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, answered: Answered<EventStream>) -> EventStream {
+        if let Some(admission) = &mut self.admission {
+            admission.answered(answered.reply.request_id(), answered.reply.attempts());
+        }
+        self.record.attempts(answered.reply.attempts());
+        answered.reply
+    }
+
+    /// Takes what is there already, so that it leaves in the same write.
+    fn gather(&mut self, events: &mut EventStream) -> bool {
+        while self.out.len() < GATHER_BYTES {
+            match events.next_ready() {
+                Some(frame) => {
+                    if !self.take(Some(frame)) {
+                        return false;
+                    }
+                }
+                None => break,
+            }
+        }
+        true
+    }
+
+    /// Takes one frame in; false when the stream is over, with its last bytes in `out`.
+    fn take(&mut self, frame: Option<Result<Frame, bedrock::Error>>) -> bool {
+        let before = self.out.len();
+        let done = match frame {
+            Some(Ok(frame)) => self.decoder.on_frame(&frame, &mut self.out).map(|()| self.decoder.finished()),
+            Some(Err(error)) => Err(api_error(&error, &self.facts.resolution, self.facts.input_estimate)),
+            None => self.decoder.on_end(&mut self.out).map(|()| true),
+        };
+        let grown = self.out.len() - before;
+        if grown > 0 {
+            let now = Instant::now();
+            if let Some(admission) = &mut self.admission {
+                admission.content(grown.saturating_sub(FRAMING_BYTES), now);
+            }
+            self.record.content(now);
+        }
+        match done {
+            Ok(false) => true,
+            Ok(true) => {
+                self.complete();
+                false
+            }
+            Err(error) => {
+                self.fail(&error);
+                false
+            }
+        }
+    }
+
+    fn complete(&mut self) {
+        let stop_reason = self.decoder.stop_reason();
+        self.settle(End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason });
+    }
+
+    fn fail(&mut self, error: &ApiError) {
+        self.facts.gateway.metrics.stream_error("messages");
+        self.record.failed(error.kind);
+        error.event(self.facts.id, &mut self.out);
+        self.settle(failure(error));
+    }
+
+    fn settle(&mut self, end: End) {
+        self.record.ended();
+        if let Some(mut admission) = self.admission.take() {
+            if let Some(tokens) = self.decoder.tokens() {
+                admission.used(tokens);
+            }
+            self.record.tokens(admission.settle(end, Instant::now()));
+        }
+    }
+
+    fn failed(&mut self, error: &ApiError) -> Bytes {
+        self.fail(error);
+        self.flush()
+    }
+
+    fn ping(&self) -> Bytes {
+        self.facts.gateway.metrics.ping("messages");
+        Bytes::from_static(sse::PING)
+    }
+
+    fn flush(&mut self) -> Bytes {
+        Bytes::from(std::mem::take(&mut self.out))
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // The caller left: what the upstream has reported so far is what gets booked.
+        if let (Some(admission), Some(tokens)) = (&mut self.admission, self.decoder.tokens()) {
+            admission.used(tokens);
+        }
+    }
+}
+
+fn ending() -> ApiError {
+    ApiError::new(Kind::Overloaded, "The gateway is shutting down. Try again shortly.")
+}
+
+/// What a wait ended with.
+enum Met<T> {
+    Came(T),
+    Silence,
+    Ending,
+}
+
+/// Watches for silence while something is waited for. One timer a stream, moved only when it fires.
+struct Quiet {
+    interval: Duration,
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Quiet {
+    fn new(facts: &Facts) -> Self {
+        let interval = facts.interval;
+        Self {
+            interval,
+            since: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(interval)),
+            phase: facts.gateway.shared.phase.clone(),
+        }
+    }
+
+    /// Something was written: silence begins anew.
+    fn broken(&mut self) {
+        self.since = Instant::now();
+    }
+
+    async fn during<F: Future + Unpin>(&mut self, mut wait: F) -> Met<F::Output> {
+        let Self { interval, since, timer, phase } = self;
+        loop {
+            tokio::select! {
+                biased;
+                came = &mut wait => return Met::Came(came),
+                () = timer.as_mut() => {
+                    let now = Instant::now();
+                    let silent = now >= *since + *interval;
+                    if silent {
+                        *since = now;
+                    }
+                    timer.as_mut().reset((*since + *interval).into());
+                    if silent {
+                        return Met::Silence;
+                    }
+                }
+                _ = phase.wait_for(|phase| *phase == Phase::Ending) => return Met::Ending,
+            }
+        }
+    }
+}
