@@ -157,7 +157,7 @@ fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String
         ("user", Some(record.user_id.clone())),
         ("name", Some(record.name.clone())),
         ("owner", record.owner_name.clone()),
-        ("begins, ends", Some(hint(record))),
+        ("shown as", Some(hint(record))),
         ("created", Some(record.created_at.to_string())),
         ("last used", Some(moment(record.last_used_at).unwrap_or_else(|| "never".to_owned()))),
         ("expires", Some(moment(record.expires_at).unwrap_or_else(|| "never".to_owned()))),

@@ -321,11 +321,12 @@ impl Wake for Unpark {
 }
 
 pub async fn any_executor_will_do(store: Dyn) {
+    let elsewhere = Arc::clone(&store);
     let found = thread::spawn(move || {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut call = pin!(async {
-            store.put_new_key(&hash(1), &record(1)).await?;
-            store.key_by_hash(&hash(1)).await
+            elsewhere.put_new_key(&hash(1), &record(1)).await?;
+            elsewhere.key_by_hash(&hash(1)).await
         });
         loop {
             match call.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -335,6 +336,7 @@ pub async fn any_executor_will_do(store: Dyn) {
         }
     });
     assert_eq!(found.join().unwrap().unwrap(), Some(record(1)));
+    assert_eq!(store.key_by_hash(&hash(1)).await.unwrap(), Some(record(1)));
 }
 
 pub async fn a_call_that_was_dropped_leaves_the_store_whole(store: Dyn) {
