@@ -49,7 +49,7 @@ pub(crate) struct Context {
 pub(crate) fn to(ask: &Ask<'_>, context: &Context, directives: &Directives) -> Answer {
     let mut parts = Vec::new();
     let mut bytes = 0;
-    if directives.redacted {
+    if directives.redacted && context.model.is_claude() {
         parts.push(Part::Redacted(sign::redacted(&format!("{}", context.serial))));
     }
     if ask.think != Think::No {
@@ -226,6 +226,12 @@ fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
 fn text(ask: &Ask<'_>, context: &Context, directives: &Directives) -> Vec<String> {
     if let Some(schema) = &ask.schema {
         return pieces(&dummy::value(schema, &ask.said), 24);
+    }
+    // Claude Code's permission classifier only reads a tag, and asks to stop at its end.
+    for (end, verdict) in [("</severity>", "<severity>0</severity>"), ("</block>", "<block>no</block>")] {
+        if ask.stops.contains(&end) {
+            return vec![verdict.to_owned()];
+        }
     }
     if let Some(count) = directives.words.or(context.events) {
         return (0..count).map(|index| format!("word{} ", index % 10)).collect();

@@ -56,7 +56,7 @@ impl<'r> Ask<'r> {
         let choice = body.get("tool_choice");
         Self {
             said: said(texts),
-            result: result.map(|block| joined(block.get("content"))),
+            result: result.map(|block| said(std::iter::once(joined(block.get("content")).as_str()))),
             tools: body
                 .list("tools")
                 .iter()
@@ -88,7 +88,7 @@ impl<'r> Ask<'r> {
         let inference = body.get("inferenceConfig");
         Self {
             said: said(blocks.iter().filter_map(|block| block.text("text"))),
-            result: result.map(|result| joined(result.get("content"))),
+            result: result.map(|result| said(std::iter::once(joined(result.get("content")).as_str()))),
             tools: config
                 .map_or(&[][..], |config| config.list("tools"))
                 .iter()

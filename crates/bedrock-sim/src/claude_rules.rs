@@ -22,7 +22,32 @@ pub(crate) fn check(model: &'static Model, body: &Json<'_>) -> Rule {
     cache_control(body)?;
     system(body)?;
     claude_messages::check(model, body)?;
+    if let Some(schema) = body.at(&["output_config", "format", "schema"]) {
+        closed(schema, "output_config.format.schema")?;
+    }
     generation(model, betas, body)
+}
+
+/// Every object of an output schema says that it is complete.
+/// <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>
+pub(crate) fn closed(schema: &Json<'_>, path: &str) -> Rule {
+    if schema.text("type") == Some("object") && schema.get("additionalProperties") != Some(&Json::Bool(false))
+    {
+        return Err(format!(
+            "{path}: For 'object' type, 'additionalProperties' must be explicitly set to false"
+        ));
+    }
+    for key in ["properties", "$defs", "definitions"] {
+        for (name, of) in schema.get(key).map_or(&[][..], Json::members) {
+            closed(of, &format!("{path}.{key}.{name}"))?;
+        }
+    }
+    for key in ["anyOf", "allOf", "oneOf"] {
+        for (index, of) in schema.list(key).iter().enumerate() {
+            closed(of, &format!("{path}.{key}.{index}"))?;
+        }
+    }
+    schema.get("items").map_or(Ok(()), |items| closed(items, &format!("{path}.items")))
 }
 
 /// <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages-tool-use.html>:

@@ -41,6 +41,9 @@ pub(crate) async fn answer(call: &Call<'_>, id: &str, stream: bool) -> Result<Re
     call.state.answered(&prepared.usage);
     let extras = Extras { latency_ms: call.started.elapsed().as_millis().max(1), ..prepared.extras };
     if !stream {
+        if let Some(response) = call.whole(&faults).await {
+            return Ok(response);
+        }
         let body = render_converse::unary(&prepared.answer, &prepared.usage, &extras);
         return Ok(call.json(body));
     }

@@ -1,6 +1,7 @@
 //! What Converse refuses for one family of models and takes for another.
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html>
 use crate::claude_generation::{BOTH, Betas, Generation};
+use crate::claude_rules;
 use crate::claude_shape;
 use crate::converse_rules::Rule;
 use crate::json::Json;
@@ -237,6 +238,12 @@ fn claude(model: &'static Model, body: &Json<'_>) -> Rule {
     let text_format = body.at(&["outputConfig", "textFormat"]).or(extra.at(&["output_config", "format"]));
     if text_format.is_some() && !model.structured() {
         return refuse("output_config.format");
+    }
+    let schema = ["outputConfig", "textFormat", "structure", "jsonSchema", "schema"];
+    if let Some(schema) =
+        body.at(&schema).and_then(Json::as_str).and_then(|text| Json::parse(text.as_bytes()).ok())
+    {
+        claude_rules::closed(&schema, "output_config.format.schema").map_err(Reject::from_model)?;
     }
     let tools = body.get("toolConfig").map_or(&[][..], |config| config.list("tools"));
     let strict = tools.iter().position(|tool| tool.at(&["toolSpec", "strict"]).is_some());

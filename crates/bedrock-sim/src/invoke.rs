@@ -157,6 +157,11 @@ async fn respond(
     }
     faults.extend(call.fault.clone());
     call.state.answered(&usage);
+    if form == Form::Whole
+        && let Some(response) = call.whole(&faults).await
+    {
+        return Ok(response);
+    }
     let id = format!("msg_bdrk_01{:022x}", call.serial);
     let latency_ms = call.started.elapsed().as_millis().max(1);
     let head = Head { model: model.short_id(), id: &id, latency_ms };

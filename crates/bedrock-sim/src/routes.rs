@@ -192,6 +192,31 @@ impl Call<'_> {
         }
     }
 
+    /// What faults of a stream do to an answer that comes whole: it waits, or it is cut off.
+    pub(crate) async fn whole(&self, faults: &[Fault]) -> Option<Response> {
+        for fault in faults {
+            match fault {
+                Fault::Stall(Place::Events(_), time) => tokio::time::sleep(*time).await,
+                Fault::Reset(Some(_)) => return self.early(&Fault::Reset(None)).await,
+                Fault::Stall(Place::Headers, _)
+                | Fault::Reset(None)
+                | Fault::Error { .. }
+                | Fault::Html
+                | Fault::MidStream { .. }
+                | Fault::Truncate(_)
+                | Fault::OneByteWrites
+                | Fault::SplitUtf8
+                | Fault::EmptyStart
+                | Fault::UnknownEvent
+                | Fault::UnknownMember
+                | Fault::EmptyToolInput
+                | Fault::NoMetadata
+                | Fault::WrongChecksum(_) => {}
+            }
+        }
+        None
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

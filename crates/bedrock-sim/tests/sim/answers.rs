@@ -142,6 +142,9 @@ async fn limits_of_text_are_honoured() {
         (&json!("stop_sequence"), &json!("word2"))
     );
     assert_eq!(message["content"][0]["text"], "word0 word1 ");
+    let verdict = claude(&hi("judge this"), r#""stop_sequences":["</severity>"]"#);
+    let message = post(&sim, &path(SONNET, "invoke"), &verdict).await.json();
+    assert_eq!(message["content"][0]["text"], "<severity>0");
     let body = converse(
         "sim:words=9",
         r#""inferenceConfig":{"stopSequences":["word2"]},"additionalModelResponseFieldPaths":["/stop_sequence"]"#,

@@ -108,9 +108,7 @@ pub(crate) async fn try_send(
     body: &[u8],
 ) -> io::Result<Reply> {
     let (head, rest, ended) = exchange(sim, method, path, headers, body).await?;
-    if let Err(error) = ended {
-        return Err(error);
-    }
+    ended?;
     parse(&head, &rest)
 }
 
@@ -125,9 +123,9 @@ pub(crate) async fn exchange(
     let mut stream = TcpStream::connect(sim.addr()).await?;
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", sim.addr());
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([name, ": ", value, "\r\n"]);
     }
-    text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    text.extend(["content-length: ", &body.len().to_string(), "\r\n\r\n"]);
     stream.write_all(text.as_bytes()).await?;
     stream.write_all(body).await?;
     let mut all = Vec::new();

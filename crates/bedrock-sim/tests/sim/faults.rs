@@ -125,6 +125,19 @@ async fn stalls_hold_back_the_head_or_the_events_after_it() {
 }
 
 #[tokio::test]
+async fn a_whole_answer_waits_or_is_cut_off() {
+    let sim = sim().await;
+    let path = path(QWEN, "converse");
+    sim.script("", vec![Fault::Stall(Place::Events(0), Duration::from_hours(1))]);
+    let hi = body("hi");
+    let waiting = post(&sim, &path, &hi);
+    assert!(timeout(Duration::from_millis(300), waiting).await.is_err());
+    sim.script("", vec![Fault::Reset(Some(2))]);
+    let auth = format!("Bearer {TOKEN}");
+    assert!(try_send(&sim, "POST", &path, &[("authorization", &auth)], hi.as_bytes()).await.is_err());
+}
+
+#[tokio::test]
 async fn odd_events_arrive_as_asked_for() {
     let sim = sim().await;
     sim.script("", vec![Fault::EmptyStart, Fault::UnknownEvent, Fault::UnknownMember, Fault::NoMetadata]);

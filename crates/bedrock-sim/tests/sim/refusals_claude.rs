@@ -51,6 +51,7 @@ async fn required_fields_are_missed_and_unknown_ones_refused_at_every_depth() {
         (SONNET, with(&TOOL.replace("\"name\"", "\"eager_input_streaming\":true,\"name\"")), "tools.0.custom.eager_input_streaming: Extra inputs are not permitted"),
         (OPUS5, with(&TOOL.replace("\"name\"", "\"strict\":true,\"name\"")), "tools.0.custom.strict: Extra inputs are not permitted"),
         (OPUS5, with(r#""output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}"#), "output_config.format: Extra inputs are not permitted"),
+        (SONNET, with(r#""output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}"#), "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"),
         (SONNET, user(r#"{"type":"text","text":"hi","cache_control":{"type":"ephemeral","scope":"global"}}"#), "messages.0.content.0.text.cache_control.ephemeral.scope: Extra inputs are not permitted"),
         (SONNET, user(r#"{"type":"image","source":{"type":"url","url":"https://example.com/x.png"}}"#), "messages.0.content.0.image.source: Input tag 'url' found using 'type' does not match any of the expected tags: 'base64'"),
         (SONNET, with(r#""tools":[{"type":"web_search_20250305","name":"web_search"}]"#), "tools.0: tool type 'web_search_20250305' is not supported for this model"),

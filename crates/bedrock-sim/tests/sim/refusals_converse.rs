@@ -27,6 +27,7 @@ async fn check(cases: &[(&str, String, &str)]) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of bodies and texts")]
 async fn shapes_are_checked_member_by_member() {
     let long = "x".repeat(65);
     check(&[
@@ -123,6 +124,7 @@ async fn shapes_are_checked_member_by_member() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of bodies and texts")]
 async fn conversations_keep_their_order() {
     let alternate = "A conversation must alternate between user and assistant roles. Make sure the conversation \
                      alternates between user and assistant roles and try again.";
@@ -314,6 +316,7 @@ async fn each_family_refuses_what_it_does_not_know() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of bodies and texts")]
 async fn claude_rules_hold_on_converse_too() {
     let from = |text: &str| format!("The model returned the following errors: {text}");
     let extra = |fields: &str| body(HI, &format!(r#""additionalModelRequestFields":{fields}"#));

@@ -5,6 +5,7 @@ use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::{BehaviorVersion, Credentials, Region, Token};
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId as _;
+use aws_sdk_bedrockruntime::operation::converse::ConverseError;
 use aws_sdk_bedrockruntime::primitives::Blob;
 use aws_sdk_bedrockruntime::types::{
     ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, ConverseTokensRequest,
@@ -125,7 +126,7 @@ async fn the_sdk_sees_the_services_exceptions() {
     let client = client(&sim);
     let error = client.converse().model_id(QWEN).messages(user(" ")).send().await.expect_err("blank");
     assert_eq!(error.code(), Some("ValidationException"));
-    assert!(error.as_service_error().is_some_and(|error| error.is_validation_exception()));
+    assert!(error.as_service_error().is_some_and(ConverseError::is_validation_exception));
     sim.script("", vec![Fault::throttle()]);
     let retried = client.converse().model_id(QWEN).messages(user("hi")).send().await;
     assert!(retried.is_ok(), "the SDK retries a throttled call by itself");
