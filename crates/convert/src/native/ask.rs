@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::block;
+use super::block::{self, Block};
 use super::doc::{Doc, Value};
 use super::request::refusal;
 use crate::Refusal;
@@ -73,7 +73,9 @@ pub fn peek<'d>(doc: &'d Doc<'_>) -> Result<Ask<'d>, Refusal> {
         ..Ask::default()
     };
     let mut data = 0;
-    block::each(root, &mut |_, block| look(&mut ask, &mut data, block));
+    for block in block::all(root) {
+        look(&mut ask, &mut data, &block);
+    }
     let prose = ["system", "tools", "messages"].iter().filter_map(|name| root.get(name));
     let prose: usize = prose.map(|value| value.raw().len()).sum();
     let tokens = prose.saturating_sub(data) / BYTES_PER_TOKEN;
@@ -86,19 +88,18 @@ fn thinks(thinking: Value<'_>) -> bool {
 }
 
 /// Counts one block; `data` gathers the bytes of media, which are not prose.
-fn look<'d>(ask: &mut Ask<'d>, data: &mut usize, block: Value<'d>) {
-    if let Some(marker) = block.get("cache_control").filter(Value::is_object) {
+fn look<'d>(ask: &mut Ask<'d>, data: &mut usize, block: &Block<'d>) {
+    if let Some(marker) = block.marker {
         ask.cache_markers += 1;
         ask.cache_1h |= marker.get("ttl").is_some_and(|ttl| ttl.is("1h"));
     }
-    let Some(kind) = block.get("type") else { return };
-    let (image, document) = (kind.is("image"), kind.is("document"));
-    if !image && !document {
+    if !block.is_media() {
         return;
     }
-    ask.images += u32::from(image);
+    let document = block.kind.is_some_and(|kind| kind.is("document"));
+    ask.images += u32::from(!document);
     ask.documents += u32::from(document);
-    let Some(source) = block.get("source") else { return };
+    let Some(source) = block.source else { return };
     if source.get("type").is_some_and(|kind| kind.is("url")) {
         let url = source.get("url").and_then(|url| url.str()).filter(|url| !ask.urls.contains(url));
         ask.urls.extend(url);

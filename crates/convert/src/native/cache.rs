@@ -1,8 +1,8 @@
 //! Prompt-cache markers: counted, rewritten to a forced TTL, and taken out where the model has no use for them.
 //! <https://platform.claude.com/docs/en/build-with-claude/prompt-caching>
 
-use super::block::{self, Part};
-use super::doc::{Kind, Value};
+use super::block::{Block, Part};
+use super::doc::Value;
 use super::edit::Edits;
 use super::request::{Losses, Options};
 use crate::Refusal;
@@ -97,14 +97,12 @@ pub(super) struct Marker<'d> {
 }
 
 /// All markers in prompt order; more than four that would be sent are refused.
-pub(super) fn markers<'d>(root: Value<'d>, plan: &mut Plan<'_>) -> Result<Vec<Marker<'d>>, Refusal> {
-    let mut all = Vec::new();
-    block::each(root, &mut |part, block| {
-        let found = block.get("cache_control").filter(|marker| marker.kind() == Kind::Object);
-        if let Some(marker) = found {
-            all.push(Marker { block, value: marker, fate: plan.fate(part, marker) });
-        }
-    });
+pub(super) fn markers<'d>(blocks: &[Block<'d>], plan: &mut Plan<'_>) -> Result<Vec<Marker<'d>>, Refusal> {
+    let mark = |block: &Block<'d>| {
+        let value = block.marker?;
+        Some(Marker { block: block.value, value, fate: plan.fate(block.part, value) })
+    };
+    let all: Vec<_> = blocks.iter().filter_map(mark).collect();
     let sent = all.iter().filter(|marker| !matches!(marker.fate, Fate::Leave(_))).count();
     if sent > MOST {
         let message = format!("A maximum of {MOST} blocks with cache_control may be provided. Found {sent}.");

@@ -147,8 +147,13 @@ impl<'d> Value<'d> {
 
     /// Whether it is this string.
     pub fn is(&self, text: &str) -> bool {
-        match self.kind() {
-            Kind::String => self.inner() == text,
+        let node = self.node();
+        match node.kind {
+            // The length tells most names apart without a look at the text.
+            Kind::String => {
+                let (start, end) = (node.start as usize + 1, node.end as usize - 1);
+                end - start == text.len() && self.text.as_bytes().get(start..end) == Some(text.as_bytes())
+            }
             Kind::Escaped => self.str().is_some_and(|own| own == text),
             Kind::Null | Kind::True | Kind::False | Kind::Number | Kind::Array | Kind::Object => false,
         }

@@ -4,10 +4,11 @@
 use catalog::{Effort, Model};
 
 use super::beta;
+use super::block::{self, Block};
 use super::cache::{self, Marker, Ttl};
 use super::doc::{Doc, Kind, Member, Value};
 use super::edit::Edits;
-use super::{block, fields, fold, reason, thinking, tools};
+use super::{fields, fold, reason, thinking, tools};
 use crate::outcome::reason as common;
 use crate::{Converted, Loss, Names, Refusal};
 
@@ -113,6 +114,7 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
     if !root.is_object() {
         return Err(refusal("", "Input should be a valid JSON object"));
     }
+    let blocks = block::all(root);
     let mut work = Work {
         root,
         model,
@@ -125,11 +127,11 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
         clamped: false,
         effort: None,
         thinking_off: false,
-        markers: cache::markers(root, &mut cache::Plan::new(model, options))?,
+        markers: cache::markers(&blocks, &mut cache::Plan::new(model, options))?,
     };
     max_tokens(&mut work)?;
     messages(&mut work)?;
-    sources(&mut work)?;
+    sources(&mut work, &blocks)?;
     tools::edit(&mut work)?;
     thinking::edit(&mut work);
     fields::edit(&mut work)?;
@@ -207,15 +209,8 @@ fn messages(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
 }
 
 /// Puts fetched media in the place of `url` sources; refuses what was not fetched and what cannot be.
-fn sources(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
-    let mut found = Vec::new();
-    block::each(work.root, &mut |_, block| {
-        let media = block.get("type").is_some_and(|kind| kind.is("image") || kind.is("document"));
-        if let Some(source) = block.get("source").filter(|_| media) {
-            found.push(source);
-        }
-    });
-    for source in found {
+fn sources<'d>(work: &mut Work<'d, '_>, blocks: &[Block<'d>]) -> Result<(), Refusal> {
+    for source in blocks.iter().filter(|block| block.is_media()).filter_map(|block| block.source) {
         let Some(kind) = source.get("type") else { continue };
         if kind.is("file") {
             return Err(refusal(source.path(), "file sources are not supported by this gateway"));

@@ -230,47 +230,44 @@ impl Scanner<'_> {
 
     fn string(&mut self) -> Step {
         let start = self.at;
+        let text = self.text;
         let mut kind = Kind::String;
-        self.at += 1;
+        let mut at = start + 1;
         loop {
-            self.at += plain(&self.text[self.at..]);
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    kind = Kind::Escaped;
+            at += plain(text.get(at..).unwrap_or_default());
+            match text.get(at..) {
+                Some([b'"', ..]) => break,
+                Some([b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..]) => at += 2,
+                Some([b'\\', ..]) => {
+                    self.at = at;
                     self.escape()?;
+                    at = self.at;
                 }
-                Some(_) => return Err("Invalid JSON: control character in a string"),
-                None => return Err("Invalid JSON: unexpected end of input"),
+                Some([_, ..]) => {
+                    self.at = at;
+                    return Err("Invalid JSON: control character in a string");
+                }
+                Some([]) | None => {
+                    self.at = at;
+                    return Err("Invalid JSON: unexpected end of input");
+                }
             }
+            kind = Kind::Escaped;
         }
-        self.at += 1;
+        self.at = at + 1;
         self.push(kind, start);
         Ok(())
     }
 
+    /// A `\uXXXX`, or two of them for a character outside the basic plane.
     fn escape(&mut self) -> Step {
-        match self.text.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(())
-            }
-            Some(b'u') => match self.unit(self.at)? {
-                0xD800..=0xDBFF => match self.unit(self.at + 6) {
-                    Ok(0xDC00..=0xDFFF) => {
-                        self.at += 12;
-                        Ok(())
-                    }
-                    _ => Err("Invalid JSON: lone surrogate in a string"),
-                },
-                0xDC00..=0xDFFF => Err("Invalid JSON: lone surrogate in a string"),
-                _ => {
-                    self.at += 6;
-                    Ok(())
-                }
-            },
-            _ => Err("Invalid JSON: invalid escape"),
-        }
+        let width = match self.unit(self.at)? {
+            0xD800..=0xDBFF if matches!(self.unit(self.at + 6), Ok(0xDC00..=0xDFFF)) => 12,
+            0xD800..=0xDFFF => return Err("Invalid JSON: lone surrogate in a string"),
+            _ => 6,
+        };
+        self.at += width;
+        Ok(())
     }
 
     /// The UTF-16 unit of a `\uXXXX` that begins at `at`.
@@ -315,14 +312,18 @@ impl Scanner<'_> {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
+/// Bytes that are looked at in words of eight before `memchr` is called: text with an escape in every line never
+/// pays for that call, and the payload of a picture does not notice.
+const BY_WORDS: usize = 128;
+
 /// How many bytes at the start hold neither a quote, a backslash nor a control character.
-///
-/// Short runs are looked at in words of eight; only what is longer is worth the call into `memchr`.
+#[inline]
 fn plain(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while at < 32 {
-        let Some(chunk) = bytes[at..].first_chunk::<8>() else {
-            return at + bytes[at..].iter().position(|byte| stops(*byte)).unwrap_or(bytes.len() - at);
+    while at < BY_WORDS {
+        let rest = &bytes[at..];
+        let Some(chunk) = rest.first_chunk::<8>() else {
+            return at + rest.iter().position(|byte| stops(*byte)).unwrap_or(rest.len());
         };
         let found = stop_mask(u64::from_le_bytes(*chunk));
         if found != 0 {
@@ -330,20 +331,27 @@ fn plain(bytes: &[u8]) -> usize {
         }
         at += 8;
     }
-    let run = memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
-    let run = &bytes[at..at + run];
-    // Without a branch a byte, so that the compiler takes many at a time.
-    if run.iter().fold(0, |any, byte| any | u8::from(*byte < 0x20)) != 0 {
-        return at + run.iter().position(|byte| *byte < 0x20).unwrap_or(run.len());
-    }
-    at + run.len()
+    at + long(&bytes[at..])
 }
 
+#[inline(never)]
+fn long(bytes: &[u8]) -> usize {
+    let run = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
+    let run = &bytes[..run];
+    // Without a branch a byte, so that the compiler takes many at a time.
+    if run.iter().fold(0, |any, byte| any | u8::from(*byte < 0x20)) != 0 {
+        return run.iter().position(|byte| *byte < 0x20).unwrap_or(run.len());
+    }
+    run.len()
+}
+
+#[inline]
 fn stops(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 /// The high bit of the first byte that stops a plain run; bits above it may be wrong.
+#[inline]
 fn stop_mask(word: u64) -> u64 {
     let zero_in = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
