@@ -17,7 +17,7 @@ mod read;
 
 pub use open::Absent;
 pub(crate) use open::{duplicate, is_tag, keep, member, object, open_object, tag, tagged_union, unknown};
-pub use read::{Members, Read, Shape, check_depth};
+pub use read::{Members, Read, Shape, Slot, check_depth};
 
 /// Nesting that a request may have. Deeper bodies are refused before anything recurses over them.
 pub const MAX_DEPTH: usize = 128;
@@ -47,12 +47,9 @@ impl Raw<'_> {
         Raw(Cow::Borrowed(&self.0))
     }
 
-    /// The members, if this is an object.
-    pub fn members(&self) -> Option<Members<'_>> {
-        match Shape::read(&self.0) {
-            Ok(Shape::Object(members)) => Some(members),
-            Ok(Shape::Text(_) | Shape::List(_) | Shape::Other) | Err(_) => None,
-        }
+    /// The members and their texts, if this is an object.
+    pub fn members(&self) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+        serde_json::from_str::<read::Plain<'_>>(self.get()).ok().map(|plain| plain.0)
     }
 }
 

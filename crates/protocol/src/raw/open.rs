@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
-use super::{Extra, Fault, Members, Object, Raw, Read, Shape};
+use super::{Extra, Fault, Members, Object, Raw, Read, Shape, Slot};
 
 /// Whether a member is left out when its object is written.
 pub trait Absent {
@@ -28,9 +26,9 @@ impl Absent for u64 {}
 impl Absent for bool {}
 
 /// A member of an object that is being read.
-pub(crate) fn member<'a, T: Read<'a>>(key: &str, raw: Option<&'a RawValue>) -> Result<T, Fault> {
-    match raw {
-        Some(raw) => T::from_raw(raw),
+pub(crate) fn member<'a, T: Read<'a>>(key: &str, slot: Option<Slot<'a>>) -> Result<T, Fault> {
+    match slot {
+        Some(slot) => T::from_slot(slot),
         None => T::absent(),
     }
     .map_err(|fault| fault.within(key))
@@ -40,7 +38,7 @@ pub(crate) fn member<'a, T: Read<'a>>(key: &str, raw: Option<&'a RawValue>) -> R
 pub(crate) fn object(shape: Shape<'_>) -> Result<Members<'_>, Fault> {
     match shape {
         Shape::Object(members) => Ok(members),
-        Shape::Text(_) | Shape::List(_) | Shape::Other => {
+        Shape::Text(_) | Shape::List(_) | Shape::Other(_) => {
             Err(Fault::here("Input should be a valid dictionary"))
         }
     }
@@ -48,14 +46,16 @@ pub(crate) fn object(shape: Shape<'_>) -> Result<Members<'_>, Fault> {
 
 /// The `type` of an object.
 pub(crate) fn tag<'a>(members: &Members<'a>) -> Result<Option<Cow<'a, str>>, Fault> {
-    let raw = members.iter().find(|(key, _)| key == "type").map(|(_, raw)| *raw);
-    member("type", raw)
+    match members.iter().find(|(key, _)| key == "type") {
+        Some((_, Slot::Raw(raw))) => member("type", Some(Slot::Raw(raw))),
+        Some((_, Slot::Open(_))) | None => Ok(None),
+    }
 }
 
 /// Keeps a member that the schema does not know; a null says nothing and goes.
-pub(crate) fn keep<'a>(extra: &mut Extra<'a>, key: Cow<'a, str>, raw: &'a RawValue) -> Result<(), Fault> {
-    if raw.get() != "null" {
-        let value = Raw::from_raw(raw).map_err(|fault| fault.within(&key))?;
+pub(crate) fn keep<'a>(extra: &mut Extra<'a>, key: Cow<'a, str>, slot: Slot<'a>) -> Result<(), Fault> {
+    if !slot.is_null() {
+        let value = Raw::from_slot(slot).map_err(|fault| fault.within(&key))?;
         extra.push(key, value);
     }
     Ok(())
@@ -74,8 +74,8 @@ pub(crate) fn is_tag(key: &str, _tag: &str) -> bool {
 /// Everything an object holds, for a kind that no schema knows.
 pub(crate) fn unknown(members: Members<'_>) -> Result<Extra<'_>, Fault> {
     let mut extra = Extra::default();
-    for (key, raw) in members {
-        let value = Raw::from_raw(raw).map_err(|fault| fault.within(&key))?;
+    for (key, slot) in members {
+        let value = Raw::from_slot(slot).map_err(|fault| fault.within(&key))?;
         extra.push(key, value);
     }
     Ok(extra)
@@ -101,14 +101,15 @@ macro_rules! open_object {
         impl<'a> $crate::raw::Read<'a> for $name<'a> {
             fn from_shape(shape: $crate::raw::Shape<'a>) -> Result<Self, $crate::raw::Fault> {
                 let members = $crate::raw::object(shape)?;
-                $(let mut $field: Option<&'a serde_json::value::RawValue> = None;)*
+                $(let mut $field: Option<$crate::raw::Slot<'a>> = None;)*
                 let mut extra = $crate::raw::Extra::default();
-                for (key, raw) in members {
+                for (key, slot) in members {
                     match &*key {
-                        $($key if $field.replace(raw).is_some() => return Err($crate::raw::duplicate(&key)),
-                        $key => {})*
+                        $($key => if $field.replace(slot).is_some() {
+                            return Err($crate::raw::duplicate(&key));
+                        },)*
                         $(_ if $crate::raw::is_tag(&key, $tag) => {})?
-                        _ => $crate::raw::keep(&mut extra, key, raw)?,
+                        _ => $crate::raw::keep(&mut extra, key, slot)?,
                     }
                 }
                 Ok(Self { $($field: $crate::raw::member($key, $field)?,)* extra })

@@ -4,14 +4,48 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::{Fault, MAX_DEPTH, Raw};
 
-/// The members of one object, values still raw.
-pub type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+/// The members of one object, values raw or opened.
+pub type Members<'a> = Vec<(Cow<'a, str>, Slot<'a>)>;
 
-/// A value, opened one level (lists: down to the members of their elements, in the same pass over the text).
+/// Members that hold most of a request, and that no schema keeps as text: they are opened in the same pass, which
+/// reads a conversation once instead of once a level.
+const OPENED: &[&str] =
+    &["text", "content", "data", "source", "thinking", "signature", "messages", "system", "tools"];
+
+/// The value of a member.
+#[derive(Debug)]
+pub enum Slot<'a> {
+    /// Its text.
+    Raw(&'a RawValue),
+    /// What it holds, for the members that hold most of a request.
+    Open(Shape<'a>),
+}
+
+impl Slot<'_> {
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        match self {
+            Self::Raw(raw) => raw.get() == "null",
+            Self::Open(shape) => matches!(shape, Shape::Other(serde_json::Value::Null)),
+        }
+    }
+}
+
+impl Serialize for Slot<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Raw(raw) => raw.serialize(serializer),
+            Self::Open(shape) => shape.serialize(serializer),
+        }
+    }
+}
+
+/// A value, opened down to the members of its objects.
 #[derive(Debug)]
 pub enum Shape<'a> {
     /// An object.
@@ -21,7 +55,24 @@ pub enum Shape<'a> {
     /// A list.
     List(Vec<Shape<'a>>),
     /// Null, a boolean or a number.
-    Other,
+    Other(serde_json::Value),
+}
+
+impl Serialize for Shape<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (key, value) in members {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+            Self::Text(text) => text.serialize(serializer),
+            Self::List(list) => list.serialize(serializer),
+            Self::Other(value) => value.serialize(serializer),
+        }
+    }
 }
 
 impl<'a> Shape<'a> {
@@ -49,7 +100,12 @@ impl<'de: 'a, 'a> Visitor<'de> for ShapeVisitor<'a> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members::with_capacity(8);
         while let Some(Key(key)) = map.next_key()? {
-            members.push((key, map.next_value::<&'de RawValue>()?));
+            let slot = if OPENED.contains(&&*key) {
+                Slot::Open(map.next_value()?)
+            } else {
+                Slot::Raw(map.next_value()?)
+            };
+            members.push((key, slot));
         }
         Ok(Shape::Object(members))
     }
@@ -71,23 +127,46 @@ impl<'de: 'a, 'a> Visitor<'de> for ShapeVisitor<'a> {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Shape::Other)
+        Ok(Shape::Other(serde_json::Value::Null))
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Shape::Other)
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Shape::Other(value.into()))
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Shape::Other)
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Shape::Other(value.into()))
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Shape::Other)
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Shape::Other(value.into()))
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Shape::Other)
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Shape::Other(value.into()))
+    }
+}
+
+/// The members of an object, all of them raw.
+pub(super) struct Plain<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Plain<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PlainVisitor<'a>(std::marker::PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for PlainVisitor<'a> {
+            type Value = Plain<'a>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Key(key)) = map.next_key()? {
+                    members.push((key, map.next_value()?));
+                }
+                Ok(Plain(members))
+            }
+        }
+        deserializer.deserialize_map(PlainVisitor(std::marker::PhantomData))
     }
 }
 
@@ -123,6 +202,14 @@ pub trait Read<'a>: Sized {
         Self::from_shape(Shape::read(raw)?)
     }
 
+    /// Reads the value of a member.
+    fn from_slot(slot: Slot<'a>) -> Result<Self, Fault> {
+        match slot {
+            Slot::Raw(raw) => Self::from_raw(raw),
+            Slot::Open(shape) => Self::from_shape(shape),
+        }
+    }
+
     /// What it means that the member is not there.
     fn absent() -> Result<Self, Fault> {
         Err(Fault::here("Field required"))
@@ -131,7 +218,10 @@ pub trait Read<'a>: Sized {
 
 impl<'a, T: Read<'a>> Read<'a> for Option<T> {
     fn from_shape(shape: Shape<'a>) -> Result<Self, Fault> {
-        T::from_shape(shape).map(Some)
+        match shape {
+            Shape::Other(serde_json::Value::Null) => Ok(None),
+            shape => T::from_shape(shape).map(Some),
+        }
     }
 
     /// A null means the same as an absent member.
@@ -192,8 +282,8 @@ impl<'a> Read<'a> for u64 {
 }
 
 impl<'a> Read<'a> for Raw<'a> {
-    fn from_shape(_: Shape<'a>) -> Result<Self, Fault> {
-        Err(Fault::here("Input should be a valid value"))
+    fn from_shape(shape: Shape<'a>) -> Result<Self, Fault> {
+        Raw::of(&shape).ok_or_else(|| Fault::here("Input should be a valid value"))
     }
 
     fn from_raw(raw: &'a RawValue) -> Result<Self, Fault> {

@@ -117,7 +117,7 @@ impl<'a> Read<'a> for Container<'a> {
     fn from_shape(shape: Shape<'a>) -> Result<Self, Fault> {
         match shape {
             Shape::Text(id) => Ok(Self::Id(id)),
-            Shape::Object(_) | Shape::List(_) | Shape::Other => {
+            Shape::Object(_) | Shape::List(_) | Shape::Other(_) => {
                 ContainerSpec::from_shape(shape).map(Self::Spec)
             }
         }

@@ -22,14 +22,11 @@ pub enum Content<'a> {
 impl<'a> Read<'a> for Content<'a> {
     fn from_shape(shape: Shape<'a>) -> Result<Self, Fault> {
         match shape {
+            Shape::Other(serde_json::Value::Null) => Ok(Self::Absent),
             Shape::Text(text) => Ok(Self::Text(text)),
             Shape::List(_) => Vec::from_shape(shape).map(Self::Blocks),
-            Shape::Object(_) | Shape::Other => Err(Fault::here("Input should be a valid string or list")),
+            Shape::Object(_) | Shape::Other(_) => Err(Fault::here("Input should be a valid string or list")),
         }
-    }
-
-    fn from_raw(raw: &'a serde_json::value::RawValue) -> Result<Self, Fault> {
-        if raw.get() == "null" { Ok(Self::Absent) } else { Self::from_shape(Shape::read(raw)?) }
     }
 
     fn absent() -> Result<Self, Fault> {
@@ -69,7 +66,7 @@ impl<'a> Read<'a> for System<'a> {
             Shape::List(list) => {
                 list.into_iter().enumerate().map(system_block).collect::<Result<_, _>>().map(Self::Blocks)
             }
-            Shape::Object(_) | Shape::Other => Err(Fault::here("Input should be a valid string or list")),
+            Shape::Object(_) | Shape::Other(_) => Err(Fault::here("Input should be a valid string or list")),
         }
     }
 }
