@@ -133,6 +133,7 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
     messages(&mut work)?;
     sources(&mut work, &blocks)?;
     tools::edit(&mut work)?;
+    tools::references(&mut work, &blocks);
     thinking::edit(&mut work);
     fields::edit(&mut work)?;
     let flags = flags(&mut work);

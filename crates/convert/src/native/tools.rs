@@ -1,6 +1,7 @@
 //! Tools: custom ones travel with the flags they need; those that a server would have to run are refused.
 
 use super::beta;
+use super::block::Block;
 use super::doc::Value;
 use super::reason;
 use super::request::{Work, refusal};
@@ -67,6 +68,19 @@ fn members<'d>(work: &mut Work<'d, '_>, tool: Value<'d>) {
         } else if !taken {
             work.drop_from(tool, member, common::NOT_TAKEN);
         }
+    }
+}
+
+/// A reference to a loaded tool is expanded upstream where tools can be deferred; elsewhere all tools are loaded, and a
+/// text says what the reference said.
+pub(super) fn references<'d>(work: &mut Work<'d, '_>, blocks: &[Block<'d>]) {
+    for block in blocks {
+        if block.kind.is_none_or(|kind| !kind.is("tool_reference")) || work.need(beta::TOOL_SEARCH) {
+            continue;
+        }
+        let name = block.value.get("tool_name").map(|name| name.inner()).unwrap_or_default();
+        work.losses.add(block.value, common::NOT_TAKEN);
+        work.edits.replace(block.value, format!("{{\"type\":\"text\",\"text\":\"Tool loaded: {name}\"}}"));
     }
 }
 
