@@ -71,7 +71,7 @@ fn prepare(call: &Call<'_>, model: &'static Model, stream: bool) -> Result<Prepa
     fits(model, &prompt, &body)?;
     let mut usage = prompt.usage(&call.state.cache, Instant::now());
     let ask = Ask::converse(model, &body);
-    let directives = Directives::read(&ask.said);
+    let directives = call.directives(&ask.said);
     let context = Context { model, events: call.state.events, serial: call.serial, id_prefix: "tooluse_" };
     let answer = answer::to(&ask, &context, &directives);
     usage.output = answer.output_tokens;

@@ -16,6 +16,8 @@ pub(crate) struct Directives {
     pub(crate) stop: Option<&'static str>,
     /// `sim:utf8`: the answer holds characters of several bytes, and they arrive in pieces.
     pub(crate) utf8: bool,
+    /// `sim:throttle=2`: the same words are refused twice, then answered.
+    pub(crate) throttle: Option<u32>,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -59,6 +61,7 @@ impl Directives {
             "redacted" => self.redacted = true,
             "slow" => self.slow = duration(value),
             "stop" => self.stop = STOPS.iter().find(|stop| **stop == value).copied(),
+            "throttle" if !value.is_empty() => self.throttle = value.parse().ok(),
             "utf8" => {
                 self.utf8 = true;
                 self.faults.push(Fault::SplitUtf8);

@@ -116,7 +116,7 @@ fn prepare(call: &Call<'_>, model: &'static Model, body: &Json<'_>) -> Result<Pr
     fits(model, &prompt, body).map_err(Reject::invalid)?;
     let mut usage = prompt.usage(&call.state.cache, Instant::now());
     let ask = Ask::claude(model, body);
-    let directives = Directives::read(&ask.said);
+    let directives = call.directives(&ask.said);
     let context = Context { model, events: call.state.events, serial: call.serial, id_prefix: "toolu_bdrk_" };
     let answer = answer::to(&ask, &context, &directives);
     usage.output = answer.output_tokens;

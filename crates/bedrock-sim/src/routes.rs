@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use httpd::{Abort, Body, BodyError, Peer, Request, Response, read_body};
 
 use crate::auth::Signed;
+use crate::directives::Directives;
 use crate::fault::{Fault, Place};
 use crate::models::{self, Model, Unresolved};
 use crate::reject::Reject;
@@ -190,6 +191,15 @@ impl Call<'_> {
             | Fault::NoMetadata
             | Fault::WrongChecksum(_) => None,
         }
+    }
+
+    /// What the user's words ask of the simulator itself.
+    pub(crate) fn directives(&self, said: &str) -> Directives {
+        let mut directives = Directives::read(said);
+        if directives.throttle.is_some_and(|times| self.state.throttled(said, times)) {
+            directives.faults.insert(0, Fault::throttle());
+        }
+        directives
     }
 
     /// What faults of a stream do to an answer that comes whole: it waits, or it is cut off.

@@ -1,5 +1,5 @@
 //! What requests share: credentials, scripts, the prompt cache, totals, captures.
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,6 +105,8 @@ pub(crate) struct State {
     waiting: AtomicUsize,
     scripts: Mutex<VecDeque<Script>>,
     captured: Mutex<VecDeque<Captured>>,
+    /// How often the same words were refused on their own wish.
+    tries: Mutex<HashMap<String, u32>>,
     totals: Totals,
 }
 
@@ -126,8 +128,24 @@ impl State {
             waiting: AtomicUsize::new(0),
             scripts: Mutex::default(),
             captured: Mutex::default(),
+            tries: Mutex::default(),
             totals: Totals::default(),
         }
+    }
+
+    /// Whether these words are to be refused once more.
+    pub(crate) fn throttled(&self, said: &str, times: u32) -> bool {
+        let mut tries = lock(&self.tries);
+        if tries.len() >= KEPT {
+            tries.clear();
+        }
+        let so_far = tries.entry(said.to_owned()).or_default();
+        *so_far += 1;
+        if *so_far > times {
+            tries.remove(said);
+            return false;
+        }
+        true
     }
 
     /// A number that no other request has.

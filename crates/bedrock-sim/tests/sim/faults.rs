@@ -174,6 +174,16 @@ async fn bytes_are_cut_and_checksums_broken() {
 }
 
 #[tokio::test]
+async fn the_same_words_are_throttled_as_often_as_they_ask() {
+    let sim = sim().await;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(post(&sim, &path(QWEN, "converse"), &body("sim:throttle=2 hi")).await.status);
+    }
+    assert_eq!(statuses, [429, 429, 200, 429]);
+}
+
+#[tokio::test]
 async fn reasons_can_be_asked_for() {
     let sim = sim().await;
     let answer = post(&sim, &path(QWEN, "converse"), &body("sim:stop=refusal")).await.json();
