@@ -30,6 +30,11 @@ pub(crate) fn parse(body: &[u8]) -> Result<Json<'_>, Reject> {
 /// Answers.
 pub(crate) async fn answer(call: &Call<'_>, id: &str, stream: bool) -> Result<Response, Reject> {
     let model = call.model(id)?;
+    if model.family == Family::Embedding {
+        return Err(Reject::invalid(
+            "This action doesn't support the model that you provided. Try again with a supported text or chat model.",
+        ));
+    }
     let prepared = prepare(call, model, stream)?;
     let mut faults = prepared.directives.faults;
     for fault in &faults {
@@ -117,6 +122,7 @@ fn fits(model: &'static Model, prompt: &Prompt, body: &Json<'_>) -> Result<(), R
         | Family::Grok
         | Family::Llama
         | Family::Mistral
+        | Family::Embedding
         | Family::Other => Reject::invalid("Input is too long for requested model."),
     })
 }

@@ -40,6 +40,7 @@ pub(crate) fn check(model: &'static Model, body: &Json<'_>) -> Rule {
         | Family::Grok
         | Family::Llama
         | Family::Mistral
+        | Family::Embedding
         | Family::Other => others(model, body),
     }
 }
@@ -194,7 +195,7 @@ fn extra_fields(model: &'static Model, body: &Json<'_>) -> Rule {
         Family::Qwen => &["enable_thinking"],
         Family::Mistral => &["top_k"],
         Family::Other => &["k", "p", "return_likelihoods", "top_k"],
-        Family::Claude | Family::DeepSeek | Family::Llama | Family::MiniMax => &[],
+        Family::Claude | Family::DeepSeek | Family::Llama | Family::MiniMax | Family::Embedding => &[],
     };
     let members = body.get("additionalModelRequestFields").map_or(&[][..], Json::members);
     match members.iter().find(|(name, _)| !known.contains(&name.as_ref())) {

@@ -13,8 +13,9 @@ use crate::converse::parse;
 use crate::converse_family::check_tier;
 use crate::converse_shape::metadata_chars;
 use crate::directives::Directives;
+use crate::embed;
 use crate::json::Json;
-use crate::models::Model;
+use crate::models::{Family, Model};
 use crate::play::{self, Pace, Wire};
 use crate::reject::Reject;
 use crate::render_claude::{self, Head};
@@ -33,9 +34,12 @@ enum Form {
 pub(crate) async fn answer(call: &Call<'_>, id: &str, stream: bool) -> Result<Response, Reject> {
     let model = call.model(id)?;
     headers(call, model)?;
+    if model.family == Family::Embedding && !stream {
+        return embed::answer(call, model);
+    }
     if !model.is_claude() {
         return Err(Reject::invalid(
-            "The simulator answers InvokeModel for Claude models alone. Use Converse for this model.",
+            "The simulator answers InvokeModel for Claude and embedding models alone. Use Converse for this model.",
         ));
     }
     let body = parse(call.body)?;

@@ -43,6 +43,7 @@ mod converse_shape;
 mod count;
 mod directives;
 mod dummy;
+mod embed;
 mod fault;
 mod frames;
 mod invoke;

@@ -19,6 +19,8 @@ pub(crate) enum Family {
     Grok,
     Llama,
     Mistral,
+    /// Titan and Cohere vectors; these answer InvokeModel alone.
+    Embedding,
     Other,
 }
 
@@ -174,6 +176,11 @@ pub(crate) static MODELS: &[Model] = &[
     open("cohere.command-r-plus-v1:0", Family::Other, 128_000, 4_096),
     open("cohere.command-r-v1:0", Family::Other, 128_000, 4_096),
     open("ai21.jamba-1-5-large-v1:0", Family::Other, 256_000, 4_096),
+    open("amazon.titan-embed-text-v1", Family::Embedding, 8_192, 0),
+    open("amazon.titan-embed-text-v2:0", Family::Embedding, 8_192, 0),
+    open("cohere.embed-english-v3", Family::Embedding, 512, 0),
+    open("cohere.embed-multilingual-v3", Family::Embedding, 512, 0),
+    open("cohere.embed-v4:0", Family::Embedding, 128_000, 0),
 ];
 
 /// Why an id leads nowhere.
@@ -282,7 +289,12 @@ impl Model {
         match tier {
             "default" => true,
             "priority" | "flex" => match self.family {
-                Family::Claude | Family::Grok | Family::Llama | Family::Mistral | Family::Other => false,
+                Family::Claude
+                | Family::Grok
+                | Family::Llama
+                | Family::Mistral
+                | Family::Embedding
+                | Family::Other => false,
                 Family::Nova => matches!(
                     self.id,
                     "amazon.nova-pro-v1:0" | "amazon.nova-2-lite-v1:0" | "amazon.nova-premier-v1:0"

@@ -309,6 +309,29 @@ async fn the_native_route_speaks_server_sent_events() {
 }
 
 #[tokio::test]
+async fn embeddings_depend_on_the_text_alone() {
+    let sim = sim().await;
+    let embed = async |id: &str, body: &str| post(&sim, &path(id, "invoke"), body).await;
+    let titan = "amazon.titan-embed-text-v2:0";
+    let one = embed(titan, r#"{"inputText":"hello","dimensions":256}"#).await.json();
+    assert_eq!(one["embedding"].as_array().map(Vec::len), Some(256));
+    assert_eq!(one["inputTextTokenCount"], 2);
+    assert_eq!(embed(titan, r#"{"inputText":"hello","dimensions":256}"#).await.json(), one);
+    assert_eq!(
+        embed(titan, r#"{"inputText":"hello","size":1}"#).await.message(),
+        "Malformed input request: #: extraneous key [size] is not permitted, please reformat your input and try again."
+    );
+    let cohere = r#"{"texts":["a","b"],"input_type":"search_query","embedding_types":["float"]}"#;
+    let two = embed("cohere.embed-multilingual-v3", cohere).await.json();
+    assert_eq!(two["embeddings"]["float"].as_array().map(Vec::len), Some(2));
+    assert_ne!(two["embeddings"]["float"][0], two["embeddings"]["float"][1]);
+    assert_eq!(
+        post(&sim, &path(titan, "converse"), &converse("hi", "")).await.message(),
+        "This action doesn't support the model that you provided. Try again with a supported text or chat model."
+    );
+}
+
+#[tokio::test]
 async fn requests_are_kept_in_the_form_of_captures() {
     let sim = sim_with(Config { record: true, ..Config::default() }).await;
     let body = converse("hello", "");

@@ -1,0 +1,134 @@
+//! InvokeModel for embedding models: Titan and Cohere.
+//! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html>,
+//! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html>
+use http::HeaderValue;
+use httpd::Response;
+
+use crate::converse::parse;
+use crate::json::{Json, put, quote};
+use crate::models::Model;
+use crate::reject::Reject;
+use crate::routes::Call;
+use crate::usage::{Usage, tokens};
+
+/// Answers.
+pub(crate) fn answer(call: &Call<'_>, model: &'static Model) -> Result<Response, Reject> {
+    let body = parse(call.body)?;
+    let (json, count) =
+        if model.id.starts_with("cohere.") { cohere(call, model, &body)? } else { titan(model, &body)? };
+    call.state.answered(&Usage { input: count, ..Usage::default() });
+    let mut response = call.json(json);
+    response.headers_mut().insert("x-amzn-bedrock-input-token-count", HeaderValue::from(count));
+    Ok(response)
+}
+
+/// The wording of native bodies that are not Claude's.
+fn malformed(what: &str) -> Reject {
+    Reject::invalid(format!("Malformed input request: {what}, please reformat your input and try again."))
+}
+
+fn keys(body: &Json<'_>, known: &[&str], required: &str) -> Result<(), Reject> {
+    if let Some((key, _)) = body.members().iter().find(|(key, _)| !known.contains(&key.as_ref())) {
+        return Err(malformed(&format!("#: extraneous key [{key}] is not permitted")));
+    }
+    if body.get(required).is_none() {
+        return Err(malformed(&format!("#: required key [{required}] not found")));
+    }
+    Ok(())
+}
+
+fn titan(model: &Model, body: &Json<'_>) -> Result<(String, usize), Reject> {
+    let second = model.id.contains("v2");
+    let known: &[&str] =
+        if second { &["inputText", "dimensions", "normalize", "embeddingTypes"] } else { &["inputText"] };
+    keys(body, known, "inputText")?;
+    let Some(text) = body.text("inputText") else {
+        return Err(malformed("#/inputText: expected type: String"));
+    };
+    if text.is_empty() {
+        return Err(malformed("#/inputText: expected minLength: 1, actual: 0"));
+    }
+    let length = match body.get("dimensions").map(Json::as_int) {
+        None if second => 1024,
+        None => 1536,
+        Some(Some(length @ (256 | 512 | 1024))) => length,
+        Some(_) => return Err(malformed("#/dimensions: value not found in enum [256, 512, 1024]")),
+    };
+    let count = tokens(text.len());
+    let mut out = String::from("{\"embedding\":");
+    vector(&mut out, text, length);
+    put!(out, ",\"inputTextTokenCount\":{count}}}");
+    Ok((out, count))
+}
+
+fn cohere(call: &Call<'_>, model: &Model, body: &Json<'_>) -> Result<(String, usize), Reject> {
+    const INPUT_TYPES: &[&str] = &["search_document", "search_query", "classification", "clustering"];
+    let fourth = model.id.contains("v4");
+    let mut known = vec!["texts", "input_type", "truncate", "embedding_types"];
+    if fourth {
+        known.extend(["output_dimension", "max_tokens"]);
+    }
+    keys(body, &known, "texts")?;
+    if !body.text("input_type").is_some_and(|kind| INPUT_TYPES.contains(&kind)) {
+        return Err(malformed(&format!(
+            "#/input_type: value not found in enum [{}]",
+            INPUT_TYPES.join(", ")
+        )));
+    }
+    let texts = body.list("texts");
+    if texts.is_empty() || texts.len() > 96 {
+        return Err(malformed("#/texts: expected 1 to 96 items"));
+    }
+    let length = match body.get("output_dimension").map(Json::as_int) {
+        None if fourth => 1536,
+        None => 1024,
+        Some(Some(length @ (256 | 512 | 1024 | 1536))) => length,
+        Some(_) => {
+            return Err(malformed("#/output_dimension: value not found in enum [256, 512, 1024, 1536]"));
+        }
+    };
+    let mut count = 0;
+    let mut vectors = String::from("[");
+    let mut echoed = String::from("[");
+    for (index, text) in texts.iter().enumerate() {
+        let Some(text) = text.as_str().filter(|text| !text.is_empty()) else {
+            return Err(malformed(&format!("#/texts/{index}: expected minLength: 1")));
+        };
+        if index > 0 {
+            vectors.push(',');
+            echoed.push(',');
+        }
+        count += tokens(text.len());
+        vector(&mut vectors, text, length);
+        quote(&mut echoed, text);
+    }
+    vectors.push(']');
+    echoed.push(']');
+    let typed = body.get("embedding_types").is_some();
+    let (kind, vectors) =
+        if typed { ("by_type", format!("{{\"float\":{vectors}}}")) } else { ("floats", vectors) };
+    let out = format!(
+        "{{\"id\":\"sim-{}\",\"response_type\":\"embeddings_{kind}\",\"embeddings\":{vectors},\"texts\":{echoed}}}",
+        call.serial
+    );
+    Ok((out, count))
+}
+
+/// A unit vector that depends on the text alone.
+fn vector(out: &mut String, text: &str, length: i64) {
+    let mut seed = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let scale = (3.0 / f64::from(i32::try_from(length).unwrap_or(1))).sqrt();
+    out.push('[');
+    for index in 0..length {
+        if index > 0 {
+            out.push(',');
+        }
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let value =
+            f64::from(u32::try_from(seed >> 32).unwrap_or_default()) / f64::from(u32::MAX) * 2.0 - 1.0;
+        put!(out, "{:.7}", value * scale);
+    }
+    out.push(']');
+}
