@@ -19,6 +19,8 @@ pub mod reason {
     pub const NOT_TAKEN: &str = "not taken by this model";
     /// The value was brought within the model's limits.
     pub const LIMITED: &str = "brought within the model's limits";
+    /// Whitespace at the end of a turn that the model is to continue.
+    pub const TRAILING_SPACE: &str = "trailing whitespace";
     /// Empty or whitespace alone, which the upstream refuses.
     pub const BLANK: &str = "blank text";
     /// The model does not cache prompts, or not here.

@@ -101,7 +101,7 @@ pub fn request<'a>(
     let mut conversation = content::conversation(ctx, request)?;
     caching::mark_end(ctx, request, &mut conversation);
     let choice = choice::choice(ctx, request, &tools, &reasoning, &format)?;
-    let system = system::placed(ctx, system, &mut conversation, &choice);
+    let system = system::placed(ctx, request, system, &mut conversation, &choice);
 
     let additional = field::additional(ctx, request, &reasoning, &tools, &choice);
 

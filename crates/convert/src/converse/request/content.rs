@@ -110,7 +110,8 @@ fn mark(ctx: &mut Context<'_>, at: At<'_>, block: &Block<'_>, before: usize, out
     let place = place.or_else(|| out.len().checked_sub(1));
     match place.map(|place| &mut out[place]) {
         Some(piece) if piece.can_be_marked() => piece.marker = piece.marker.or(Some(point)),
-        Some(_) | None => ctx.lose(at, reason::NOT_CACHED),
+        Some(_) => ctx.lose(at, reason::NOT_CACHED),
+        None => ctx.lose(at, reason::BLANK),
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn parts<'a>(
             Ok(())
         }
         DocumentSource::Base64(_) => {
-            out.push(image::unseen(ctx, at, "a document", "documents are not supported")?);
+            out.push(image::unseen(ctx, at, "document")?);
             Ok(())
         }
         DocumentSource::Text(source) => {

@@ -41,7 +41,9 @@ pub(super) fn check(ctx: &mut Context<'_>, request: &Request<'_>) -> Result<(), 
     for (key, _) in lost.into_iter().filter(|(_, lost)| *lost) {
         ctx.lose(At::root(key), reason::NO_PLACE);
     }
-    for key in request.extra.keys() {
+    // Bodies of InvokeModel say these two, which mean nothing to other models.
+    let addressed = |key: &&str| !matches!(*key, "anthropic_version" | "anthropic_beta");
+    for key in request.extra.keys().filter(addressed) {
         ctx.lose(At::root(key), reason::NO_PLACE);
     }
     Ok(())

@@ -9,8 +9,8 @@ use super::context::{At, Context};
 use crate::Refusal;
 use crate::outcome::reason;
 
-/// Wording that clients know: Claude Code replaces the image by a text and goes on.
-const NOT_PROCESSED: &str = "Could not process image";
+/// Wording that clients know: they replace the image by a text and go on.
+const NOT_PROCESSED: &str = "Could not process";
 
 /// Why a URL is not fetched here.
 pub(super) const NO_FETCH: &str = "`url` sources are only fetched when the gateway runs with ENABLE_IMAGE_URL_FETCH=true; send the content as base64";
@@ -26,14 +26,14 @@ pub(super) fn image<'a>(
     source: &'a ImageSource<'_>,
 ) -> Result<ToolResultContent<'a>, Refusal> {
     if !ctx.rules.vision {
-        return unseen(ctx, at, "an image", NOT_PROCESSED);
+        return unseen(ctx, at, "image");
     }
     let at = at.key("source");
     match source {
         ImageSource::Base64(source) => {
             let bytes = base64(at, source)?;
             let Some(format) = format(&bytes, &source.media_type) else {
-                let message = format!("{NOT_PROCESSED}: '{}' is not supported", source.media_type);
+                let message = format!("{NOT_PROCESSED} image: '{}' is not supported", source.media_type);
                 return Err(at.key("media_type").refuse(message));
             };
             Ok(ToolResultContent::Image(ImageBlock { format, source: Bytes { bytes } }))
@@ -49,13 +49,12 @@ pub(super) fn unseen<'a>(
     ctx: &mut Context<'a>,
     at: At<'_>,
     what: &str,
-    prefix: &str,
 ) -> Result<ToolResultContent<'a>, Refusal> {
     if ctx.asking {
-        return Err(at.refuse(format!("{prefix}: {} does not take it", ctx.rules.display_name)));
+        return Err(at.refuse(format!("{NOT_PROCESSED} {what}: {} takes no {what}s", ctx.rules.display_name)));
     }
     ctx.lose(at, reason::UNSEEN);
-    let text = format!("({what} stood here; this model cannot see it)");
+    let text = format!("(an attached {what} stood here; this model cannot see it)");
     Ok(ToolResultContent::Text(Cow::Owned(text)))
 }
 

@@ -53,6 +53,9 @@ pub(super) fn format<'a>(ctx: &mut Context<'a>, request: &'a Request<'_>) -> Res
     };
     match format {
         OutputFormat::JsonSchema(format) if ctx.rules.structured_output => Ok(Format::Native(native(format))),
+        OutputFormat::JsonSchema(_) if !ctx.rules.tools => Err(at
+            .key("format")
+            .refuse(format!("{} does not support output formats", ctx.rules.display_name))),
         OutputFormat::JsonSchema(format) => Ok(Format::Tool(ToolSpec {
             name: Cow::Owned(ctx.names.fresh(NAME)),
             description: Some(Cow::Borrowed(DESCRIPTION)),

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use protocol::anthropic::request::{Block, Content, Message, Request, System, TextBlock};
 use protocol::converse::request::{CachePoint, ContentBlock, SystemBlock};
 
-use super::caching;
 use super::choice::Choice;
 use super::context::{At, Context, is_blank};
 use super::turn::{Conversation, Piece};
+use super::{caching, name};
 use crate::outcome::reason;
 
 /// A text with its cache point.
@@ -90,12 +90,13 @@ pub(super) fn reminder(text: Cow<'_, str>) -> Cow<'_, str> {
 /// The system prompt as it goes upstream; for models that take none it opens the first user turn.
 pub(super) fn placed<'a>(
     ctx: &Context<'a>,
+    request: &Request<'_>,
     mut texts: Vec<Marked<'a>>,
     conversation: &mut Conversation<'a>,
     choice: &Choice<'a>,
 ) -> Vec<SystemBlock<'a>> {
     texts.append(&mut conversation.leading);
-    if matches!(choice, Choice::Forbidden) {
+    if matches!(choice, Choice::Forbidden) && name::used(request).next().is_some() {
         // At the end, behind every cache point: the cached prefix stays the same.
         texts.push((Cow::Borrowed(NO_TOOLS), None));
     }

@@ -50,7 +50,7 @@ pub(super) fn plan(ctx: &mut Context<'_>, request: &Request<'_>, forced: bool) -
         Way::None => none(ctx, wanted, effort),
         Way::Budget => budget(ctx, request, wanted, effort),
         Way::BudgetOrAdaptive | Way::Adaptive | Way::Always => adaptive(ctx, request, wanted, effort),
-        Way::NovaReasoningConfig => nova(wanted, effort),
+        Way::NovaReasoningConfig => nova(ctx, wanted, effort),
         Way::FlatEffort => by_level(ctx, "reasoning_effort", wanted, effort, |level| Raw::of(&level)),
         Way::ConfigString => by_level(ctx, "reasoning_config", wanted, effort, |level| Raw::of(&level)),
         Way::NestedEffort => by_level(ctx, "reasoning", wanted, effort, |effort| {
@@ -114,6 +114,13 @@ fn effort(ctx: &mut Context<'_>, request: &Request<'_>) -> Result<Option<Effort>
     Ok(Some(level))
 }
 
+/// An effort that has nowhere to go: the model takes it with thinking alone, or not at all.
+fn lose_effort(ctx: &mut Context<'_>, effort: Option<Effort>) {
+    if effort.is_some() {
+        ctx.lose(At::root("output_config").key("effort"), reason::NOT_TAKEN);
+    }
+}
+
 fn word(effort: Effort) -> &'static str {
     match effort {
         Effort::Low => "low",
@@ -150,7 +157,10 @@ fn by_level(
 ) -> Plan {
     let most = ctx.rules.max_effort.unwrap_or(Effort::High);
     let level = match wanted {
-        Wanted::Off => None,
+        Wanted::Off => {
+            lose_effort(ctx, effort);
+            None
+        }
         Wanted::Unsaid => effort,
         Wanted::On(budget) => Some(effort.or(budget.map(level)).unwrap_or(Effort::High).min(most)),
     };
@@ -163,14 +173,17 @@ fn by_level(
 
 /// Nova 2: <https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html>. At `high` the model
 /// refuses sampling and `maxTokens`, so that only a caller who says high gets it.
-fn nova(wanted: Wanted, effort: Option<Effort>) -> Plan {
+fn nova(ctx: &mut Context<'_>, wanted: Wanted, effort: Option<Effort>) -> Plan {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Config {
         r#type: &'static str,
         max_reasoning_effort: &'static str,
     }
-    let Wanted::On(budget) = wanted else { return Plan::default() };
+    let Wanted::On(budget) = wanted else {
+        lose_effort(ctx, effort);
+        return Plan::default();
+    };
     let effort = effort.or(budget.map(level)).unwrap_or(Effort::Medium).min(Effort::High);
     let mut plan = Plan { thinks: true, unlimited: effort == Effort::High, ..Plan::default() };
     let config = Config { r#type: "enabled", max_reasoning_effort: word(effort) };
@@ -180,15 +193,13 @@ fn nova(wanted: Wanted, effort: Option<Effort>) -> Plan {
 
 /// Kimi thinks unless it is told not to, so that off is said as well.
 fn switch(ctx: &mut Context<'_>, wanted: Wanted, effort: Option<Effort>) -> Plan {
-    if effort.is_some() {
-        ctx.lose(At::root("output_config").key("effort"), reason::NOT_TAKEN);
-    }
+    lose_effort(ctx, effort);
     let kind = match wanted {
         Wanted::Unsaid => return Plan::default(),
         Wanted::Off => "disabled",
         Wanted::On(_) => "enabled",
     };
-    claude_plan(Setting { r#type: kind, budget_tokens: None }, None)
+    claude_plan(&Setting { r#type: kind, budget_tokens: None }, None)
 }
 
 #[derive(Serialize)]
@@ -198,9 +209,9 @@ struct Setting {
     budget_tokens: Option<u64>,
 }
 
-fn claude_plan(setting: Setting, effort: Option<Effort>) -> Plan {
+fn claude_plan(setting: &Setting, effort: Option<Effort>) -> Plan {
     let mut plan = Plan { thinks: setting.r#type != "disabled", effort: effort.map(word), ..Plan::default() };
-    plan.fields.0.extend(Raw::of(&setting).map(|setting| ("thinking".into(), setting)));
+    plan.fields.0.extend(Raw::of(setting).map(|setting| ("thinking".into(), setting)));
     plan
 }
 
@@ -222,7 +233,7 @@ fn budget(ctx: &mut Context<'_>, request: &Request<'_>, wanted: Wanted, effort: 
         let at = At::root("thinking");
         ctx.lose(at.key("budget_tokens"), reason::LIMITED);
     }
-    claude_plan(Setting { r#type: "enabled", budget_tokens: Some(within) }, effort)
+    claude_plan(&Setting { r#type: "enabled", budget_tokens: Some(within) }, effort)
 }
 
 /// Claude from 4.6: as the model sees fit. 4.6 still takes a budget; from 4.7 on it becomes adaptive.
@@ -233,10 +244,10 @@ fn adaptive(ctx: &mut Context<'_>, request: &Request<'_>, wanted: Wanted, effort
             ctx.lose(At::root("thinking"), reason::NOT_TAKEN);
             Plan { effort: effort.map(word), thinks: true, ..Plan::default() }
         }
-        Wanted::Off => claude_plan(Setting { r#type: "disabled", budget_tokens: None }, effort),
+        Wanted::Off => claude_plan(&Setting { r#type: "disabled", budget_tokens: None }, effort),
         Wanted::On(Some(_)) if ctx.rules.thinking == Way::BudgetOrAdaptive => {
             budget(ctx, request, wanted, effort)
         }
-        Wanted::On(_) => claude_plan(Setting { r#type: "adaptive", budget_tokens: None }, effort),
+        Wanted::On(_) => claude_plan(&Setting { r#type: "adaptive", budget_tokens: None }, effort),
     }
 }

@@ -212,7 +212,7 @@ fn end(ctx: &mut Context<'_>, last: Option<&mut Turn<'_>>) -> Result<(), Refusal
         && text.trim_end().len() < text.len()
     {
         // "final assistant content cannot end with trailing whitespace"
-        ctx.lose(At::root("messages").index(origin.0), reason::BLANK);
+        ctx.lose(At::root("messages").index(origin.0).key("content"), reason::TRAILING_SPACE);
         *text = Cow::Owned(text.trim_end().to_owned());
     }
     Ok(())
@@ -229,7 +229,11 @@ fn content<'a>(ctx: &mut Context<'a>, pieces: Vec<Piece<'a>>) -> Vec<ContentBloc
         out.push(piece.block);
         match piece.marker {
             Some(_) if unmarked => {
-                ctx.lose(At::root("messages").index(piece.origin.0).key("cache_control"), reason::NOT_CACHED);
+                let (message, index) = piece.origin;
+                let path = At::root("messages");
+                let path = path.index(message);
+                let path = path.key("content");
+                ctx.lose(path.index(index).key("cache_control"), reason::NOT_CACHED);
             }
             Some(point) => out.push(ContentBlock::CachePoint(point)),
             None => {}
