@@ -48,6 +48,7 @@ const CLAUDE_4_6: Model = Model {
     no_xhigh: true,
     prefill: false,
     betas: &[
+        "computer-use-2025-01-24",
         "computer-use-2025-11-24",
         "context-1m-2025-08-07",
         "effort-2025-11-24",
@@ -71,6 +72,7 @@ pub(super) const CLAUDE_4_7: Model = Model {
     structured_output: false,
     strict_tools: false,
     betas: &[
+        "computer-use-2025-01-24",
         "computer-use-2025-11-24",
         "context-1m-2025-08-07",
         "effort-2025-11-24",
@@ -133,6 +135,7 @@ pub(super) const ROWS: &[Model] = &[
         max_effort: Some(Effort::High),
         effort_needs_beta: true,
         betas: &[
+            "computer-use-2025-01-24",
             "computer-use-2025-11-24",
             "effort-2025-11-24",
             "fine-grained-tool-streaming-2025-05-14",

@@ -17,6 +17,7 @@ const CLAUDE_5: Model = Model {
     mid_system: true,
     countable: false,
     betas: &[
+        "computer-use-2025-01-24",
         "computer-use-2025-11-24",
         "context-1m-2025-08-07",
         "effort-2025-11-24",

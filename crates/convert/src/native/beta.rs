@@ -81,6 +81,13 @@ pub struct Policy<'a> {
     pub certain_only: bool,
 }
 
+impl Policy<'_> {
+    /// Whether the operator's list keeps a flag back.
+    pub fn blocks(&self, flag: &str) -> bool {
+        self.blocklist.iter().any(|blocked| blocked == flag)
+    }
+}
+
 /// The flags to send, each once, in the order in which they were first named; and what was left out.
 ///
 /// `headers` are the values of the `anthropic-beta` header lines, `body` the flags found in the body, `needs` those
@@ -96,7 +103,7 @@ pub fn flags(
     let mut losses: Vec<Loss> = Vec::new();
     let asked = headers.iter().flat_map(|line| line.split(',')).chain(body.iter().map(String::as_str));
     for flag in asked.map(str::trim).filter(|flag| !flag.is_empty()) {
-        if policy.certain_only || blocked(flag, policy) {
+        if policy.certain_only || policy.blocks(flag) {
             lose(&mut losses, flag, reason::FLAG_BLOCKED);
             continue;
         }
@@ -110,19 +117,15 @@ pub fn flags(
             offer(&mut sent, &mut losses, target, model, policy);
         }
     }
-    for flag in needs.iter().filter(|flag| model.betas.contains(flag) && !blocked(flag, policy)) {
+    for flag in needs.iter().filter(|flag| model.betas.contains(flag) && !policy.blocks(flag)) {
         add(&mut sent, flag);
     }
     (sent, losses)
 }
 
-fn blocked(flag: &str, policy: &Policy<'_>) -> bool {
-    policy.blocklist.iter().any(|blocked| blocked == flag)
-}
-
 fn offer(sent: &mut Vec<String>, losses: &mut Vec<Loss>, flag: &str, model: &Model, policy: &Policy<'_>) {
     let strange = !NEVER.contains(&flag) && !known_elsewhere(flag);
-    if blocked(flag, policy) {
+    if policy.blocks(flag) {
         lose(losses, flag, reason::FLAG_BLOCKED);
     } else if model.betas.contains(&flag) || (strange && policy.pass_unknown) {
         add(sent, flag);

@@ -87,14 +87,19 @@ fn no_wish<'d>(work: &mut Work<'d, '_>, member: Member<'d>) {
 }
 
 fn context_management<'d>(work: &mut Work<'d, '_>, member: Member<'d>) {
-    if !work.model.fields.contains(&"context_management") {
-        return work.leave_out(member, common::NOT_TAKEN);
-    }
     let edits = member.value.get("edits");
-    let types = edits.into_iter().flat_map(|edits| edits.items()).filter_map(|edit| edit.get("type"));
-    for kind in types {
-        let flag = if kind.is("compact_20260112") { beta::COMPACT } else { beta::CONTEXT_MANAGEMENT };
-        work.need(flag);
+    let kinds = edits.into_iter().flat_map(|edits| edits.items()).filter_map(|edit| edit.get("type"));
+    let (compact, other): (Vec<_>, Vec<_>) = kinds.partition(|kind| kind.is("compact_20260112"));
+    let mut taken = work.model.fields.contains(&"context_management") && !member.value.is_null();
+    // The field is refused without the flags of what it asks for.
+    if taken && !compact.is_empty() {
+        taken = work.need(beta::COMPACT);
+    }
+    if taken && (compact.is_empty() || !other.is_empty()) {
+        taken = work.need(beta::CONTEXT_MANAGEMENT);
+    }
+    if !taken {
+        work.leave_out(member, common::NOT_TAKEN);
     }
 }
 

@@ -96,12 +96,12 @@ impl<'d> Work<'d, '_> {
         self.edits.remove(object, member.key);
     }
 
-    /// Marks a flag as needed; says whether this model takes it.
+    /// Marks a flag as needed; says whether it will be sent.
     pub(super) fn need(&mut self, flag: &'static str) -> bool {
         if !self.needs.contains(&flag) {
             self.needs.push(flag);
         }
-        self.model.betas.contains(&flag)
+        self.model.betas.contains(&flag) && !self.options.betas.blocks(flag)
     }
 }
 
@@ -248,7 +248,10 @@ fn flags(work: &mut Work<'_, '_>) -> Vec<String> {
             work.leave_out(member, common::NOT_TAKEN);
         }
         Some(member) if !member.value.is_null() => {}
-        Some(_) | None => {
+        nothing => {
+            if let Some(member) = nothing {
+                work.edits.remove(work.root, member.key);
+            }
             if let Some(at) = flags.iter().position(|flag| flag == beta::SAFEGUARDS) {
                 let path = format!("anthropic-beta.{}", flags.remove(at));
                 losses.push(Loss { path, reason: common::NOT_TAKEN });
