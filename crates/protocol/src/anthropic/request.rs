@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 pub use crate::raw::Fault;
-use crate::raw::{Absent, Number, Raw, Read, Shape, open_object};
+use crate::raw::{Absent, Members, Number, Raw, Read, Shape, Slot, open_object};
 pub use config::{
     Adaptive, BetweenTools, CacheControl, Container, ContainerSpec, Disabled, Enabled, JsonSchema, Metadata,
     OutputConfig, OutputFormat, Thinking,
@@ -142,21 +142,41 @@ open_object! {
 ///
 /// The fault names the first thing that is wrong, in Anthropic's wording: `max_tokens: Field required`.
 pub fn parse(body: &str) -> Result<Request<'_>, Fault> {
-    let request = parse_for_count(body)?;
+    with_limit(parse_for_count(body)?)
+}
+
+/// Reads the body of `POST /v1/messages/count_tokens`, which has no `max_tokens`.
+pub fn parse_for_count(body: &str) -> Result<Request<'_>, Fault> {
+    read(members(body)?)
+}
+
+/// Reads the body of Bedrock's InvokeModel, where the URL names the model: it is empty here.
+pub fn parse_for_invoke(body: &str) -> Result<Request<'_>, Fault> {
+    let mut members = members(body)?;
+    if members.iter().all(|(key, _)| key != "model") {
+        members.push((Cow::Borrowed("model"), Slot::Open(Shape::Text(Cow::Borrowed("")))));
+    }
+    with_limit(read(members)?)
+}
+
+fn with_limit(request: Request<'_>) -> Result<Request<'_>, Fault> {
     if request.max_tokens.is_none() {
         return Err(Fault::here("Field required").within("max_tokens"));
     }
     Ok(request)
 }
 
-/// Reads the body of `POST /v1/messages/count_tokens`, which has no `max_tokens`.
-pub fn parse_for_count(body: &str) -> Result<Request<'_>, Fault> {
+fn members(body: &str) -> Result<Members<'_>, Fault> {
     let shape = serde_json::from_str(body)
         .map_err(|error| Fault::here(format!("The request body is not valid JSON: {error}")))?;
     let Shape::Object(members) = shape else {
         return Err(Fault::here("The request body must be a JSON object"));
     };
     unique_keys(&members)?;
+    Ok(members)
+}
+
+fn read(members: Members<'_>) -> Result<Request<'_>, Fault> {
     let request = Request::from_shape(Shape::Object(members))?;
     for (index, message) in request.messages.iter().enumerate() {
         if message.content.is_absent() && message.role != Role::System {
@@ -168,7 +188,7 @@ pub fn parse_for_count(body: &str) -> Result<Request<'_>, Fault> {
 }
 
 /// Two top-level members of one name would mean different things to different readers.
-fn unique_keys(members: &crate::raw::Members<'_>) -> Result<(), Fault> {
+fn unique_keys(members: &Members<'_>) -> Result<(), Fault> {
     let mut keys: Vec<&str> = members.iter().map(|(key, _)| &**key).collect();
     keys.sort_unstable();
     match keys.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -193,6 +213,13 @@ mod tests {
     fn a_missing_max_tokens_is_named() {
         assert_eq!(fault(r#"{"model":"m","messages":[]}"#), "max_tokens: Field required");
         assert!(parse_for_count(r#"{"model":"m","messages":[]}"#).is_ok());
+    }
+
+    #[test]
+    fn a_body_of_invoke_model_needs_no_model() {
+        let body = r#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":1,"messages":[]}"#;
+        assert_eq!(parse_for_invoke(body).unwrap().model, "");
+        assert_eq!(fault(body), "model: Field required");
     }
 
     #[test]
