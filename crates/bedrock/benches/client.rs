@@ -8,7 +8,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -98,68 +97,87 @@ fn settings(address: SocketAddr) -> Settings {
     }
 }
 
-fn measured(runtime: &Runtime, iterations: u64, run: impl AsyncFn()) -> Duration {
+/// One way to send the request and receive the answer: so many times, and the CPU time of one.
+type Variant<'a> = (&'static str, Box<dyn Fn(u32) -> Duration + 'a>);
+
+fn measured(runtime: &Runtime, count: u32, run: impl AsyncFn()) -> Duration {
     runtime.block_on(async {
         run().await;
         let before = cpu();
-        for _ in 0..iterations {
+        for _ in 0..count {
             run().await;
         }
-        cpu().saturating_sub(before)
+        cpu().saturating_sub(before) / count
     })
 }
 
-fn requests(c: &mut Criterion) {
+fn syscalls(runtime: &Runtime, address: SocketAddr, body: &Bytes) -> impl Fn(u32) -> Duration {
+    let stream = runtime.block_on(tokio::net::TcpStream::connect(address)).expect("loopback");
+    let stream = tokio::sync::Mutex::new(stream);
+    let wire = [format!("POST {PATH} HTTP/1.1\r\nhost: x{:0>500}\r\n\r\n", 0).as_bytes(), body].concat();
+    move |count| {
+        measured(runtime, count, async || {
+            let mut stream = stream.lock().await;
+            stream.write_all(&wire).await.expect("a socket");
+            black_box(stream.read(&mut [0; 4096]).await.expect("a socket"));
+        })
+    }
+}
+
+fn ours(runtime: &Runtime, address: SocketAddr, body: &Bytes) -> impl Fn(u32) -> Duration {
+    let client = runtime.block_on(Client::connect(settings(address))).expect("settings");
+    move |count| {
+        measured(runtime, count, async || {
+            let (operation, body) = (Operation::InvokeModel, body.clone());
+            let call = Call { operation, model_id: ID, body, headers: &[] };
+            black_box(client.send(&call).await.expect("an answer"));
+        })
+    }
+}
+
+fn hyper(runtime: &Runtime, address: SocketAddr, body: &Bytes, signed: bool) -> impl Fn(u32) -> Duration {
+    let client: Hyper<HttpConnector, Full<Bytes>> = Hyper::builder(TokioExecutor::new()).build_http();
+    let signer = Signer::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", "eu-west-1");
+    move |count| {
+        measured(runtime, count, async || {
+            let mut request = http::Request::post(format!("http://{address}{PATH}"))
+                .header("content-type", "application/json");
+            if signed {
+                let mut value = Vec::new();
+                signer.authorize(PATH, "127.0.0.1:1", body, 1_795_248_000, &mut value);
+                request = request.header("authorization", value).header("x-amz-date", "20261121T080000Z");
+            }
+            let request = request.body(Full::new(body.clone())).expect("a request");
+            let answer = client.request(request).await.expect("an answer");
+            black_box(answer.into_body().collect().await.expect("a body").to_bytes());
+        })
+    }
+}
+
+/// All variants take turns, so that a busy machine is equally busy for each.
+fn main() {
+    const ROUNDS: usize = 60;
+    const COUNT: u32 = 300;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let address = upstream(false);
     let body = Bytes::from(vec![b'x'; 300]);
-    let mut group = c.benchmark_group("small request, CPU of the calling thread");
-
-    group.bench_function("syscalls alone", |b| {
-        let stream = runtime.block_on(tokio::net::TcpStream::connect(address)).expect("loopback");
-        let stream = tokio::sync::Mutex::new(stream);
-        let wire = [format!("POST {PATH} HTTP/1.1\r\nhost: x{:0>500}\r\n\r\n", 0).as_bytes(), &body].concat();
-        b.iter_custom(|iterations| {
-            measured(&runtime, iterations, async || {
-                let mut stream = stream.lock().await;
-                stream.write_all(&wire).await.expect("a socket");
-                black_box(stream.read(&mut [0; 4096]).await.expect("a socket"));
-            })
-        });
-    });
-    group.bench_function("ours, signed", |b| {
-        let client = runtime.block_on(Client::connect(settings(address))).expect("settings");
-        b.iter_custom(|iterations| {
-            measured(&runtime, iterations, async || {
-                let (operation, body) = (Operation::InvokeModel, body.clone());
-                let call = Call { operation, model_id: ID, body, headers: &[] };
-                black_box(client.send(&call).await.expect("an answer"));
-            })
-        });
-    });
-    for sign in [false, true] {
-        let name = if sign { "hyper-util, signed as ours" } else { "hyper-util, unsigned" };
-        group.bench_function(name, |b| {
-            let client: Hyper<HttpConnector, Full<Bytes>> = Hyper::builder(TokioExecutor::new()).build_http();
-            let signer = Signer::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", "eu-west-1");
-            b.iter_custom(|iterations| {
-                measured(&runtime, iterations, async || {
-                    let mut request = http::Request::post(format!("http://{address}{PATH}"))
-                        .header("content-type", "application/json");
-                    if sign {
-                        let mut value = Vec::new();
-                        signer.authorize(PATH, "127.0.0.1:1", &body, 1_795_248_000, &mut value);
-                        request =
-                            request.header("authorization", value).header("x-amz-date", "20261121T080000Z");
-                    }
-                    let request = request.body(Full::new(body.clone())).expect("a request");
-                    let answer = client.request(request).await.expect("an answer");
-                    black_box(answer.into_body().collect().await.expect("a body").to_bytes());
-                })
-            });
-        });
+    let variants: [Variant<'_>; 4] = [
+        ("syscalls alone", Box::new(syscalls(&runtime, address, &body))),
+        ("ours, signed", Box::new(ours(&runtime, address, &body))),
+        ("hyper-util, unsigned", Box::new(hyper(&runtime, address, &body, false))),
+        ("hyper-util, signed as ours", Box::new(hyper(&runtime, address, &body, true))),
+    ];
+    let mut times: [Vec<Duration>; 4] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((_, run), times) in variants.iter().zip(&mut times) {
+            times.push(run(COUNT));
+        }
     }
-    group.finish();
+    println!("small request, CPU of the calling thread: median and least of {ROUNDS} rounds");
+    for ((name, _), times) in variants.iter().zip(&mut times) {
+        times.sort_unstable();
+        println!("{name:>28}: {:>10.2?} {:>10.2?}", times[ROUNDS / 2], times[0]);
+    }
     idle_streams(&runtime);
 }
 
@@ -201,6 +219,3 @@ fn idle_streams(runtime: &Runtime) {
     );
     drop((warm, streams));
 }
-
-criterion_group!(benches, requests);
-criterion_main!(benches);

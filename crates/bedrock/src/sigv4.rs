@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
-use ring::{digest, hmac};
+use sha2::{Digest, Sha256};
 
 use crate::settings::Secret;
 
@@ -70,7 +70,31 @@ pub(crate) struct Identity {
 struct DayKey {
     /// `20261121/eu-west-1/bedrock/aws4_request`
     scope: String,
-    key: hmac::Key,
+    key: HmacKey,
+}
+
+/// HMAC-SHA256 (RFC 2104) with both padded key blocks hashed ahead: two blocks less for every signature.
+struct HmacKey {
+    inner: Sha256,
+    outer: Sha256,
+}
+
+impl HmacKey {
+    fn new(key: &[u8]) -> Self {
+        let mut block = [0; 64];
+        if key.len() > block.len() {
+            block[..32].copy_from_slice(&Sha256::digest(key));
+        } else {
+            block[..key.len()].copy_from_slice(key);
+        }
+        let padded = |pad: u8| Sha256::new_with_prefix(block.map(|byte| byte ^ pad));
+        Self { inner: padded(0x36), outer: padded(0x5c) }
+    }
+
+    fn sign(&self, text: &[u8]) -> [u8; 32] {
+        let inner = self.inner.clone().chain_update(text).finalize();
+        self.outer.clone().chain_update(inner).finalize().into()
+    }
 }
 
 impl Identity {
@@ -99,15 +123,15 @@ impl Identity {
         {
             return Arc::clone(kept);
         }
-        let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
+        let sign = |key: &[u8], text: &[u8]| HmacKey::new(key).sign(text);
         let date_key = sign(format!("AWS4{}", self.secret_access_key.expose()).as_bytes(), stamp.date());
-        let region_key = sign(date_key.as_ref(), self.region.as_bytes());
-        let service_key = sign(region_key.as_ref(), SERVICE.as_bytes());
-        let key = sign(service_key.as_ref(), b"aws4_request");
+        let region_key = sign(&date_key, self.region.as_bytes());
+        let service_key = sign(&region_key, SERVICE.as_bytes());
+        let key = sign(&service_key, b"aws4_request");
         let date = String::from_utf8_lossy(stamp.date());
         let fresh = Arc::new(DayKey {
             scope: format!("{date}/{}/{SERVICE}/aws4_request", self.region),
-            key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
+            key: HmacKey::new(&key),
         });
         self.day_key.store(Some(Arc::clone(&fresh)));
         fresh
@@ -146,7 +170,7 @@ pub(crate) fn authorize(identity: &Identity, request: &Request<'_>, stamp: &Stam
 
     let mut text = Vec::with_capacity(1024 + identity.session_token().map_or(0, str::len));
     canonical(identity, request, stamp, &extra, &signed, &mut text);
-    let hashed = digest::digest(&digest::SHA256, &text);
+    let hashed = Sha256::digest(&text);
 
     text.clear();
     text.extend_from_slice(b"AWS4-HMAC-SHA256\n");
@@ -154,8 +178,8 @@ pub(crate) fn authorize(identity: &Identity, request: &Request<'_>, stamp: &Stam
     text.push(b'\n');
     text.extend_from_slice(day_key.scope.as_bytes());
     text.push(b'\n');
-    push_hex(&mut text, hashed.as_ref());
-    let signature = hmac::sign(&day_key.key, &text);
+    push_hex(&mut text, &hashed);
+    let signature = day_key.key.sign(&text);
 
     out.extend_from_slice(b"AWS4-HMAC-SHA256 Credential=");
     out.extend_from_slice(identity.access_key_id.as_bytes());
@@ -164,7 +188,7 @@ pub(crate) fn authorize(identity: &Identity, request: &Request<'_>, stamp: &Stam
     out.extend_from_slice(b", SignedHeaders=");
     out.extend_from_slice(signed.as_bytes());
     out.extend_from_slice(b", Signature=");
-    push_hex(out, signature.as_ref());
+    push_hex(out, &signature);
 }
 
 fn canonical(
@@ -202,7 +226,7 @@ fn canonical(
     out.extend_from_slice(b"\n\n");
     out.extend_from_slice(signed.as_bytes());
     out.push(b'\n');
-    push_hex(out, digest::digest(&digest::SHA256, request.body).as_ref());
+    push_hex(out, &Sha256::digest(request.body));
 }
 
 /// Every service but S3 signs the path escaped once more than it is sent: `%3A` becomes `%253A`.

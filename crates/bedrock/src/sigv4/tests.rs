@@ -100,6 +100,24 @@ fn signatures_equal_those_of_the_aws_signer() {
     }
 }
 
+/// RFC 4231, cases 2 and 6: a short key, and one longer than a block.
+#[test]
+fn the_keyed_hash_is_that_of_the_rfc() {
+    let hex = |key: &[u8], text: &[u8]| {
+        let mut out = Vec::new();
+        push_hex(&mut out, &HmacKey::new(key).sign(text));
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(
+        hex(b"Jefe", b"what do ya want for nothing?"),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    );
+    assert_eq!(
+        hex(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First"),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+    );
+}
+
 #[test]
 fn a_new_day_has_a_new_key() {
     let identity = Identity::new("A".into(), "s".into(), None, "eu-west-1".into());
