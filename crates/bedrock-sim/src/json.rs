@@ -150,6 +150,15 @@ pub(crate) fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// Appends a small number; formatting one costs more than the rest of a delta.
+pub(crate) fn index(out: &mut String, number: usize) {
+    if let Ok(digit @ 0..=9) = u8::try_from(number) {
+        out.push(char::from(b'0' + digit));
+    } else {
+        put!(out, "{number}");
+    }
+}
+
 /// `text` as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);

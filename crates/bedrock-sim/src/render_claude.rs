@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::answer::{Answer, Part};
 use crate::frames::padding;
-use crate::json::{put, quote, quoted};
+use crate::json::{self, put, quote, quoted};
 use crate::play::Event;
 use crate::render_converse::fragments;
 use crate::usage::Usage;
@@ -156,7 +156,9 @@ impl Events {
 
     fn delta(&mut self, index: usize, kind: &str, member: &str, text: &str) {
         self.push("content_block_delta", |out| {
-            put!(out, ",\"index\":{index},\"delta\":{{\"type\":\"{kind}\",\"{member}\":");
+            out.push_str(",\"index\":");
+            json::index(out, index);
+            out.extend([",\"delta\":{\"type\":\"", kind, "\",\"", member, "\":"]);
             quote(out, text);
             out.push('}');
         });

@@ -3,7 +3,7 @@
 
 use crate::answer::{Answer, Part};
 use crate::frames::padding;
-use crate::json::{put, quote};
+use crate::json::{self, put, quote};
 use crate::play::Event;
 use crate::usage::Usage;
 
@@ -192,7 +192,7 @@ impl Events {
     fn delta(&mut self, index: usize, write: impl FnOnce(&mut String)) {
         self.push("contentBlockDelta", |out| {
             out.push_str("\"contentBlockIndex\":");
-            put!(out, "{index}");
+            json::index(out, index);
             out.push_str(",\"delta\":{");
             write(out);
             out.push('}');
