@@ -99,7 +99,24 @@ fn context_management<'d>(work: &mut Work<'d, '_>, member: Member<'d>) {
         taken = work.need(beta::CONTEXT_MANAGEMENT);
     }
     if !taken {
-        work.leave_out(member, common::NOT_TAKEN);
+        return work.leave_out(member, common::NOT_TAKEN);
+    }
+    if work.thinking_gone {
+        clear_nothing(work, member);
+    }
+}
+
+/// Clearing thinking is refused where there is none.
+fn clear_nothing<'d>(work: &mut Work<'d, '_>, member: Member<'d>) {
+    let Some(edits) = member.value.get("edits") else { return };
+    for edit in
+        edits.items().filter(|edit| edit.get("type").is_some_and(|kind| kind.is("clear_thinking_20251015")))
+    {
+        work.losses.add(edit, common::WITH_THINKING);
+        work.edits.remove(edits, edit);
+    }
+    if work.edits.kept(edits) == 0 {
+        work.edits.remove(work.root, member.key);
     }
 }
 

@@ -38,6 +38,8 @@ pub mod reason {
     pub const TRANSLATED: &str = "translated for this model";
     /// A thinking block without a signature, which no model takes back.
     pub const UNSIGNED: &str = "thinking without a signature";
+    /// The last tool call was made without thinking, and budgeted thinking wants some before each call.
+    pub const UNTHOUGHT_CALL: &str = "the last tool call has no thinking before it";
     /// The gateway does not offer it.
     pub const NOT_OFFERED: &str = "not offered on Bedrock";
 }

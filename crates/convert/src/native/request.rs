@@ -79,6 +79,8 @@ pub(super) struct Work<'d, 'o> {
     pub(super) effort: Option<Effort>,
     /// Thinking is switched off by the request that leaves.
     pub(super) thinking_off: bool,
+    /// Thinking was asked for and had to leave.
+    pub(super) thinking_gone: bool,
     pub(super) markers: Vec<Marker<'d>>,
 }
 
@@ -127,6 +129,7 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
         clamped: false,
         effort: None,
         thinking_off: false,
+        thinking_gone: false,
         markers: cache::markers(&blocks, &mut cache::Plan::new(model, options))?,
     };
     max_tokens(&mut work)?;

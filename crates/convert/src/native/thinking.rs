@@ -16,6 +16,23 @@ pub(super) fn edit(work: &mut Work<'_, '_>) {
     let Some(member) = work.root.member("thinking") else { return };
     let Some(kind) = member.value.get("type") else { return };
     work.thinking_off = kind.is("disabled");
+    let budgeted = match work.model.thinking {
+        Thinking::Budget => !work.thinking_off,
+        Thinking::BudgetOrAdaptive => kind.is("enabled"),
+        Thinking::None
+        | Thinking::Adaptive
+        | Thinking::Always
+        | Thinking::NovaReasoningConfig
+        | Thinking::FlatEffort
+        | Thinking::NestedEffort
+        | Thinking::ConfigString
+        | Thinking::Switch => false,
+    };
+    if budgeted && call_without_thinking(work.root) {
+        // A model that thinks adaptively may call a tool without a thought; a budget wants one before each call.
+        work.thinking_gone = true;
+        return work.leave_out(member, reason::UNTHOUGHT_CALL);
+    }
     match work.model.thinking {
         Thinking::Budget if kind.is("adaptive") => to_budget(work, member.value, kind),
         Thinking::Budget | Thinking::BudgetOrAdaptive => {
@@ -41,6 +58,22 @@ pub(super) fn edit(work: &mut Work<'_, '_>) {
             }
         }
     }
+}
+
+/// Whether the last assistant turn calls a tool and does not begin with thinking that can be replayed.
+fn call_without_thinking(root: Value<'_>) -> bool {
+    let messages = root.get("messages").into_iter().flat_map(|messages| messages.items());
+    let last = messages.filter(|message| message.get("role").is_some_and(|role| role.is("assistant"))).last();
+    let Some(content) = last.and_then(|last| last.get("content")) else { return false };
+    let is = |block: &Value<'_>, name: &str| block.get("type").is_some_and(|kind| kind.is(name));
+    let first = content.items().find(|block| !is_unsigned(block));
+    let thought = first.is_some_and(|block| is(&block, "thinking") || is(&block, "redacted_thinking"));
+    !thought && content.items().any(|block| is(&block, "tool_use"))
+}
+
+fn is_unsigned(block: &Value<'_>) -> bool {
+    let thinks = block.get("type").is_some_and(|kind| kind.is("thinking"));
+    thinks && block.get("signature").is_none_or(|signature| signature.is("") || signature.is_null())
 }
 
 /// `display` came with the models that think adaptively alone.
@@ -85,6 +118,7 @@ fn to_budget<'d>(work: &mut Work<'d, '_>, thinking: Value<'d>, kind: Value<'d>) 
     if budget >= work.max_tokens && own_limit {
         // No room for the smallest budget: the answer matters more than the thinking.
         if let Some(member) = work.root.member("thinking") {
+            work.thinking_gone = true;
             work.leave_out(member, common::LIMITED);
         }
         return;
@@ -100,10 +134,6 @@ fn to_budget<'d>(work: &mut Work<'d, '_>, thinking: Value<'d>, kind: Value<'d>) 
 pub(super) fn unsigned<'d>(work: &mut Work<'d, '_>, messages: Value<'d>, message: Value<'d>) {
     let Some(content) = message.get("content").filter(|content| content.kind() == Kind::Array) else {
         return;
-    };
-    let is_unsigned = |block: &Value<'_>| {
-        let thinks = block.get("type").is_some_and(|kind| kind.is("thinking"));
-        thinks && block.get("signature").is_none_or(|signature| signature.is("") || signature.is_null())
     };
     let mut any = false;
     for block in content.items().filter(is_unsigned) {
