@@ -217,7 +217,9 @@ fn sounds_like(tool: &Tool<'_>, said: &str) -> bool {
 fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let bytes = text.as_bytes();
     (0..bytes.len().saturating_sub(word.len() - 1)).find_map(|at| {
-        let here = bytes[at..at + word.len()].eq_ignore_ascii_case(word.as_bytes());
+        // The first letter settles most places; words here begin with a lower-case one.
+        let here = word.as_bytes().first().is_some_and(|first| bytes[at] | 0x20 == *first)
+            && bytes[at..at + word.len()].eq_ignore_ascii_case(word.as_bytes());
         let start = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
         (here && start).then(|| &text[at + word.len()..])
     })

@@ -181,7 +181,19 @@ fn said<'t>(texts: impl Iterator<Item = &'t str>) -> String {
             out.push_str(kept);
         }
     }
-    out
+    shortened(out)
+}
+
+/// Wishes stand at either end of a text; what lies between in a long one is not searched for any.
+fn shortened(text: String) -> String {
+    const HEAD: usize = 2_048;
+    const TAIL: usize = 6_144;
+    if text.len() <= HEAD + TAIL {
+        return text;
+    }
+    let head = &text[..text.floor_char_boundary(HEAD)];
+    let tail = &text[text.ceil_char_boundary(text.len() - TAIL)..];
+    format!("{head}\n{tail}")
 }
 
 /// What a tool answered, as one text.
@@ -217,5 +229,12 @@ mod tests {
             "run echo hi <system-reminder>x</system-reminder>",
         ];
         assert_eq!(said(texts.into_iter()), "run echo hi");
+    }
+
+    #[test]
+    fn wishes_are_heard_at_both_ends_of_a_long_text() {
+        let long = format!("sim:words=3 {} run echo hi", "é".repeat(50_000));
+        let said = said(std::iter::once(long.as_str()));
+        assert!(said.len() < 9_000 && said.starts_with("sim:words=3 ") && said.ends_with(" run echo hi"));
     }
 }
