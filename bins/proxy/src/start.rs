@@ -11,7 +11,7 @@ use catalog::{Catalog, Scope};
 use httpd::{Drain, Server};
 use policy::Policy;
 use store::usage::{Recorder, Writer, WriterHandle, WriterOptions};
-use store::{Location, NewKey, PresentedKey, Store, Timestamp};
+use store::{Location, NewKey, PresentedKey, Store};
 use tokio::sync::watch;
 
 use crate::cors::Cors;
@@ -27,13 +27,6 @@ use crate::simulate;
 
 /// After the error events: time for them to leave.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Between two writings of when keys were last used.
-const LAST_USED_PACE: Duration = Duration::from_secs(30);
-/// Between two prunings of old usage rows, and between the batches of one.
-const PRUNE_PACE: Duration = Duration::from_hours(1);
-const PRUNE_PAUSE: Duration = Duration::from_millis(100);
-const PRUNE_ROWS: usize = 1000;
-
 /// Why the gateway cannot start or run.
 #[derive(Debug)]
 pub enum StartError {
@@ -90,10 +83,12 @@ impl Gate {
         let bedrock = bedrock::Client::connect(bedrock_settings(&settings, simulator.as_ref()))
             .await
             .map_err(|error| StartError::Setting(format!("Bedrock: {}", error.message)))?;
+        let days = settings.store.usage_ttl_days;
         let options = WriterOptions {
             queue_rows: settings.store.usage_queue_rows as usize,
             flush_interval: settings.store.usage_flush_interval.0,
             spool_dir: settings.store.usage_spool_dir.clone(),
+            keep: (days > 0).then(|| Duration::from_hours(24 * u64::from(days))),
             ..WriterOptions::default()
         };
         let (recorder, usage) =
@@ -143,7 +138,7 @@ impl Gate {
     pub async fn serve(self, terminated: impl Future<Output = ()>) -> Result<(), StartError> {
         let Self { server, metrics_server, shared, bedrock, phase, usage, recorder, simulator, .. } = self;
         tracing::info!(address = %server.local_addr(), region = bedrock.region(), "outcrop-proxy is serving");
-        let background = tokio::spawn(background(Arc::clone(&shared), recorder));
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), recorder));
         let (drain, draining) = Drain::new();
         let workers = (Arc::clone(&shared), bedrock);
         let make = move |_| Gateway {
@@ -170,11 +165,10 @@ impl Gate {
                 joined(serving.await)?;
             }
         }
-        background.abort();
+        upkeep.abort();
         if let Some(scraped) = scraped {
             scraped.abort();
         }
-        shared.policy.flush_last_used().await;
         let booked = usage.stop().await;
         tracing::info!(usage_rows = booked.written, lost = booked.lost, "outcrop-proxy has stopped");
         if let Some(simulator) = simulator {
@@ -304,40 +298,13 @@ async fn serve_metrics(server: Server, shared: Arc<Shared>) {
     }
 }
 
-/// What goes on beside the requests.
-async fn background(shared: Arc<Shared>, recorder: Recorder) {
-    let mut upkeep = tokio::time::interval(boot::metrics::UPKEEP);
-    let mut last_used = tokio::time::interval(LAST_USED_PACE);
-    let mut prune = tokio::time::interval(PRUNE_PACE);
+/// Keeps the exporter's figures fresh, scraped or not.
+async fn upkeep(shared: Arc<Shared>, recorder: Recorder) {
+    let Some(exporter) = &shared.exporter else { return };
+    let mut pace = tokio::time::interval(boot::metrics::UPKEEP);
     loop {
-        tokio::select! {
-            _ = upkeep.tick() => {
-                if let Some(exporter) = &shared.exporter {
-                    metrics::usage(&recorder.stats());
-                    exporter.upkeep();
-                }
-            }
-            _ = last_used.tick() => shared.policy.flush_last_used().await,
-            _ = prune.tick() => prune_usage(&shared).await,
-        }
-    }
-}
-
-/// Removes rows past their days, in batches with pauses so that nobody waits for it.
-async fn prune_usage(shared: &Shared) {
-    let days = i64::from(shared.settings.store.usage_ttl_days);
-    if days == 0 {
-        return;
-    }
-    let older_than = Timestamp::now().plus_millis(-days * 86_400_000);
-    loop {
-        match shared.store.prune_usage(older_than, PRUNE_ROWS).await {
-            Ok(PRUNE_ROWS) => tokio::time::sleep(PRUNE_PAUSE).await,
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(%error, "old usage rows could not be removed");
-                return;
-            }
-        }
+        pace.tick().await;
+        metrics::usage(&recorder.stats());
+        exporter.upkeep();
     }
 }

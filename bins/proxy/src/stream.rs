@@ -143,13 +143,15 @@ impl Relay {
             let mut events = match source {
                 Source::Open(events) => *events,
                 Source::Pending(mut pending) => loop {
+                    // The first interval has passed before the headers went out.
+                    yield Ok(self.ping());
                     match quiet.during(&mut pending).await {
                         Met::Came(Ok(answered)) => break self.opened(answered),
                         Met::Came(Err(error)) => {
                             yield Ok(self.failed(&error));
                             return;
                         }
-                        Met::Silence => yield Ok(self.ping()),
+                        Met::Silence => {}
                         Met::Ending => {
                             yield Ok(self.failed(&ending()));
                             return;

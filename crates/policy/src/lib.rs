@@ -160,11 +160,6 @@ impl Policy {
             admission::Place { target: self.config.target.clone(), region: self.config.region.clone() };
         Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, Arc::clone(&self.book)))
     }
-
-    /// Writes down when keys were last used; to be called every half minute or so.
-    pub async fn flush_last_used(&self) {
-        self.keys.flush_last_used().await;
-    }
 }
 
 impl std::fmt::Debug for Policy {

@@ -254,13 +254,3 @@ async fn an_upstream_that_refuses_costs_nothing_and_one_that_dies_costs_what_it_
     assert_eq!((rows[0].input_tokens, rows[0].output_tokens, rows[0].estimated), (0, 0, false));
     assert_eq!((rows[1].input_tokens, rows[1].output_tokens, rows[1].estimated), (25, 20, true));
 }
-
-#[tokio::test]
-async fn last_use_is_written_when_flushed() {
-    let f = fixture(config());
-    let (key, record) = f.key(|_| {}).await;
-    f.policy.authenticate(&[key], HERE, f.at(1)).await.unwrap();
-    f.policy.flush_last_used().await;
-    let stored = f.store.key_by_id(&record.key_id).await.unwrap().unwrap();
-    assert_eq!(stored.last_used_at, Some(f.at(1).wall));
-}

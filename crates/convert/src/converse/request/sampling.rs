@@ -18,26 +18,34 @@ pub(super) fn config<'a>(
 ) -> Result<InferenceConfig<'a>, Refusal> {
     let (temperature, top_p) = sampling(ctx, request, reasoning)?;
     Ok(InferenceConfig {
-        max_tokens: max_tokens(ctx, request, reasoning),
+        max_tokens: max_tokens(ctx, request, reasoning)?,
         temperature,
         top_p,
         stop_sequences: stop_sequences(ctx, request)?,
     })
 }
 
-fn max_tokens(ctx: &mut Context<'_>, request: &Request<'_>, reasoning: &Plan) -> Option<u64> {
+fn max_tokens(
+    ctx: &mut Context<'_>,
+    request: &Request<'_>,
+    reasoning: &Plan,
+) -> Result<Option<u64>, Refusal> {
     let at = At::root("max_tokens");
-    let asked = request.max_tokens?;
+    let Some(asked) = request.max_tokens else { return Ok(None) };
+    // On the Messages API, 0 only warms the cache. Bedrock has no such call, and one token would be an answer.
+    if asked == 0 {
+        return Err(at.refuse("Input should be greater than or equal to 1"));
+    }
     if reasoning.unlimited {
         ctx.lose(at, reason::WITH_THINKING);
-        return None;
+        return Ok(None);
     }
     let smallest = u64::from(ctx.rules.min_output).max(1);
     let within = asked.clamp(smallest, u64::from(ctx.rules.max_output).max(smallest));
     if within != asked {
         ctx.lose(at, reason::LIMITED);
     }
-    Some(within)
+    Ok(Some(within))
 }
 
 type Pair<'a> = (Option<Raw<'a>>, Option<Raw<'a>>);

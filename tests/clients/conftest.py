@@ -1,0 +1,43 @@
+"""What all suites of real clients share: the gateway, the lanes, and a judge of what went upstream."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import stand as stands  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def stand():
+    try:
+        made = stands.Stand()
+    except stands.Missing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))
+    yield made
+    code = made.stop()
+    assert code == 0, f"the gateway ended with {code}:\n{made.gateway.output()}"
+
+
+@pytest.fixture
+def upstream(stand):
+    """The requests that the gateway sends during this test."""
+    mark = stand.tap.mark()
+    return lambda: stand.tap.since(mark)
+
+
+@pytest.fixture(autouse=True)
+def judged(request, stand):
+    """After every test: all it sent to Bedrock is what Bedrock takes, and no answer that it ordered is left over."""
+    mark = stand.tap.mark()
+    yield
+    assert stand.tap.pending() == 0, "an answer that the test ordered was never asked for"
+    # A request that is wrong on purpose stays wrong where the caller's bytes are passed on.
+    requests = [] if request.node.get_closest_marker("unjudged") else stand.tap.since(mark)
+    findings = stands.judge(requests) if requests else None
+    assert not findings, findings

@@ -1,0 +1,135 @@
+//! A gateway of this process, in front of a simulator that the test can script.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bedrock_sim::{Config, Sim};
+use outcrop_proxy::{Gate, settings};
+use store::{Store, UsageQuery, UsageRow};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::Caller;
+
+/// The static key of every test gateway.
+pub const MASTER: &str = "master-key-of-the-black-box-tests";
+/// What the gateway authenticates to the simulator with.
+const BEDROCK_KEY: &str = "ABSKblackboxtests";
+
+/// How a test wants its gateway.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// `--name=value` settings.
+    pub settings: Vec<String>,
+    /// Pause between the events of a stream.
+    pub delay: Duration,
+}
+
+impl Options {
+    /// With these settings.
+    pub fn with(settings: &[&str]) -> Self {
+        Self { settings: settings.iter().map(ToString::to_string).collect(), ..Self::default() }
+    }
+}
+
+/// A running gateway.
+#[expect(missing_debug_implementations, reason = "a test never prints it")]
+pub struct Gateway {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// The simulator behind it.
+    pub sim: Sim,
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    stop: Option<oneshot::Sender<()>>,
+    done: JoinHandle<()>,
+    _spool: tempfile::TempDir,
+}
+
+impl Gateway {
+    /// With the defaults.
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// With options. Usage is flushed at once, so that tests need not wait for it.
+    pub async fn with(options: Options) -> Self {
+        let config = Config {
+            bearer_tokens: vec![BEDROCK_KEY.to_owned()],
+            record: true,
+            delay: options.delay,
+            ..Config::default()
+        };
+        let sim = Sim::start(config).await.unwrap();
+        let spool = tempfile::tempdir().unwrap();
+        let mut line = vec![
+            "outcrop-proxy".to_owned(),
+            "--port=0".to_owned(),
+            "--workers=1".to_owned(),
+            "--store=memory".to_owned(),
+            "--enable-metrics=true".to_owned(),
+            "--usage-flush-interval-ms=1".to_owned(),
+            "--drain-grace-seconds=0".to_owned(),
+            format!("--usage-spool-dir={}", spool.path().display()),
+            format!("--master-api-key={MASTER}"),
+            format!("--bedrock-endpoint-url={}", sim.url()),
+            format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
+            "--aws-region=us-east-1".to_owned(),
+        ];
+        // A setting of the test replaces the one above: an argument may be given once.
+        for setting in options.settings {
+            let name = setting.split('=').next().unwrap_or_default().to_owned();
+            line.retain(|known| known.split('=').next() != Some(&name));
+            line.push(setting);
+        }
+        let cli =
+            settings::read(line.into_iter().map(OsString::from), |_| None).expect("the settings of the test");
+        let gate = Gate::start(cli).await.unwrap();
+        let (addr, store) = (gate.addr(), gate.store());
+        let (stop, stopped) = oneshot::channel();
+        let done = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            gate.serve(stopped).await.unwrap();
+        });
+        Self { addr, sim, store, stop: Some(stop), done, _spool: spool }
+    }
+
+    /// A caller with the master key.
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.addr, MASTER)
+    }
+
+    /// Begins the drain.
+    pub fn terminate(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Waits until the gateway has drained and everything is booked.
+    pub async fn ended(mut self) -> Arc<dyn Store> {
+        self.terminate();
+        self.done.await.unwrap();
+        self.store
+    }
+
+    /// The rows booked under the master key, once there are at least `count`.
+    pub async fn rows(&self, count: usize) -> Vec<UsageRow> {
+        let query = UsageQuery {
+            key_id: store::KeyId::master(),
+            since: store::Timestamp::EPOCH,
+            until: store::Timestamp::now().plus_millis(60_000),
+        };
+        loop {
+            let rows = self.store.usage_rows(&query, &store::Page::first(10_000)).await.unwrap().items;
+            if rows.len() >= count {
+                return rows;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
