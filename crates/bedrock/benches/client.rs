@@ -1,5 +1,10 @@
 //! A whole small request to a trivial upstream on loopback, in CPU time of the calling thread (the kernel's account, so
 //! that waiting does not count), and what an idle stream holds.
+//!
+//! Why there is a client of our own, medians on a busy two-core machine: syscalls alone 9.6–10.2 µs, ours with its
+//! signature 12.7–14 µs, hyper-util without one 18.1–20.2 µs and with ours 20.8–25.6 µs: beside the syscalls about 0.3 of
+//! hyper-util's cost. In some runs (one of seven or so) the median of ours is near 55 µs, its least as ever; a profile of
+//! such a run shows task switches in the kernel, and why they fall there is not known yet. An idle stream holds 4.8 KiB.
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark that cannot run has to stop")]
 
 use std::hint::black_box;

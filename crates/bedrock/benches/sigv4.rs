@@ -1,4 +1,7 @@
 //! Signing a request: ours beside `aws-sigv4`, and the hash alone by ring and by `sha2`.
+//!
+//! On a busy two-core machine, 300 bytes: ours 2.1 µs, aws-sigv4 12.4 µs (0.17); of it the body's hash 0.40 µs by sha2 and
+//! 0.55 µs by ring. 150 KB: 0.20 ms, which is the hash, by either.
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has to stop")]
 
 use std::hint::black_box;
