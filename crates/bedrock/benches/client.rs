@@ -140,14 +140,19 @@ fn ours(runtime: &Runtime, address: SocketAddr, body: &Bytes) -> impl Fn(u32) ->
     }
 }
 
-fn hyper(runtime: &Runtime, address: SocketAddr, body: &Bytes, signed: bool) -> impl Fn(u32) -> Duration {
+fn hyper(
+    runtime: &Runtime,
+    address: SocketAddr,
+    body: &Bytes,
+    with_signature: bool,
+) -> impl Fn(u32) -> Duration {
     let client: Hyper<HttpConnector, Full<Bytes>> = Hyper::builder(TokioExecutor::new()).build_http();
     let signer = Signer::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", "eu-west-1");
     move |count| {
         measured(runtime, count, async || {
             let mut request = http::Request::post(format!("http://{address}{PATH}"))
                 .header("content-type", "application/json");
-            if signed {
+            if with_signature {
                 let mut value = Vec::new();
                 signer.authorize(PATH, "127.0.0.1:1", body, 1_795_248_000, &mut value);
                 request = request.header("authorization", value).header("x-amz-date", "20261121T080000Z");
