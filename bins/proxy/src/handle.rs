@@ -1,8 +1,10 @@
 //! Every request passes here: its id, its route, its record, and the one place that turns an error into a reply.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, Method, StatusCode};
 use httpd::{Body, Peer, Request, Response, Service};
@@ -48,7 +50,17 @@ impl Service for Gateway {
             peer,
         };
         let answered = match route {
-            Ok(route) => self.dispatch(route, &context, body, &mut record).await,
+            // A bug in one request must not take the connection's other requests with it, nor leave a caller without a word.
+            Ok(route) => {
+                match AssertUnwindSafe(self.dispatch(route, &context, body, &mut record)).catch_unwind().await
+                {
+                    Ok(answered) => answered,
+                    Err(_) => Err(ApiError::new(
+                        Kind::Internal,
+                        "The gateway failed to answer. This is a fault of its own.",
+                    )),
+                }
+            }
             Err(miss) => Err(missed(miss, &parts.method, path)),
         };
         let mut response = answered.unwrap_or_else(|error| {

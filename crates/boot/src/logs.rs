@@ -1,7 +1,9 @@
 //! Logs: one line an event, for people on a terminal and as JSON elsewhere.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -56,28 +58,101 @@ impl std::fmt::Display for Level {
     }
 }
 
-/// Writes out what is still buffered. For the end of a program.
-pub fn flush() {
-    // Nothing is buffered here; stderr is.
-    let _ = std::io::Write::flush(&mut std::io::stderr());
+/// Lines waiting to be written, so that a request never waits for the terminal or the log collector: one write a line
+/// would cost more than the line.
+static LINES: Lines = Lines { waiting: Mutex::new(Vec::new()), filled: Condvar::new() };
+
+/// Longest wait of a line.
+const PACE: Duration = Duration::from_millis(100);
+/// A collector that takes nothing must not cost memory without end: above this, lines are dropped and said to be.
+const MOST: usize = 16 << 20;
+
+struct Lines {
+    waiting: Mutex<Vec<u8>>,
+    filled: Condvar,
 }
 
-/// Starts logging to stderr: stdout is for what a program answers.
+impl Lines {
+    fn push(&self, line: &[u8]) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = waiting.is_empty();
+        if waiting.len() < MOST {
+            waiting.extend_from_slice(line);
+            if waiting.len() >= MOST {
+                waiting.extend_from_slice(b"log lines are being dropped: nobody takes them\n");
+            }
+        }
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    fn write_out(&self) {
+        let lines = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut stderr = io::stderr().lock();
+        // There is nobody to tell that stderr is closed.
+        let _ = stderr.write_all(&lines).and_then(|()| stderr.flush());
+    }
+
+    fn run(&self) {
+        loop {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let ready = self.filled.wait_while(waiting, |waiting| waiting.is_empty());
+            drop(ready.unwrap_or_else(PoisonError::into_inner));
+            self.write_out();
+            // Lines that come meanwhile leave together.
+            std::thread::sleep(PACE);
+        }
+    }
+}
+
+/// Hands whole lines to [`LINES`]: the subscriber makes one write an event.
+struct Queue;
+
+impl io::Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LINES.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes out what is still waiting. For the end of a program.
+pub fn flush() {
+    LINES.write_out();
+}
+
+/// Starts logging to stderr: stdout is for what a program answers. A second start in one process keeps the first.
 pub fn start(level: &Level, format: Format) {
     let filter = EnvFilter::new(&level.0);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Queue);
+    let terminal = io::stderr().is_terminal();
     let json = match format {
         Format::Auto => !terminal,
         Format::Text => false,
         Format::Json => true,
     };
-    // A second start in one process (tests) keeps the first.
-    let _ = if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    let started = if json {
+        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init().is_ok()
     } else {
-        builder.with_ansi(terminal).with_target(false).try_init()
+        builder.with_ansi(terminal).with_target(false).try_init().is_ok()
     };
+    if !started {
+        return;
+    }
+    let writer = std::thread::Builder::new().name("log-writer".to_owned()).spawn(|| LINES.run());
+    if let Err(error) = writer {
+        LINES.push(format!("the log writer cannot start: {error}\n").as_bytes());
+        LINES.write_out();
+    }
+    let previous = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        LINES.write_out();
+        previous(panic);
+    }));
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The simulator as a process of its own, for load tests.
 //!
-//! `cargo run --release -p outcrop-bedrock-sim --example serve -- --port 9000 --gather --events 50`
+//! `cargo run --release -p outcrop-bedrock-sim -- --port 9000 --gather --events 50`
 //!
 //! | flag | meaning |
 //! | --- | --- |

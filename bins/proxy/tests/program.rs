@@ -1,0 +1,119 @@
+//! The real binary: its flags, its messages, its signals.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outcrop-proxy"));
+    // Nothing of this machine's settings decides a test.
+    command.args(arguments).env_clear().current_dir(std::env::temp_dir());
+    command
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    program(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+/// A gateway with `--simulate`, its address and its key.
+fn simulate() -> (Child, String, String) {
+    let mut child = program(&["--simulate", "--port=0", "--drain-grace-seconds=0", "--workers=1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let addr =
+        lines.find_map(|line| Some(line.split_once("listening on http://")?.1.split(',').next()?.to_owned()));
+    let key = lines.find_map(|line| line.trim().strip_prefix("sk-oc-").map(|rest| format!("sk-oc-{rest}")));
+    // The rest is read too, so that the program can go on writing.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, addr.unwrap(), key.unwrap())
+}
+
+fn ask(addr: &str, key: &str) -> String {
+    let body =
+        r#"{"model":"claude-sonnet-4-6","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}"#;
+    let mut tcp = TcpStream::connect(addr).unwrap();
+    write!(
+        tcp,
+        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut reply = String::new();
+    tcp.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+#[test]
+fn simulate_prints_a_key_that_works_and_drains_on_sigterm() {
+    let (mut child, addr, key) = simulate();
+    let reply = ask(&addr, &key);
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let port = addr.rsplit(':').next().unwrap();
+    let healthy = run(&["healthcheck", "--port", port], &[]);
+    // The sub-command takes its address from the environment, as in a container.
+    let by_environment = run(&["healthcheck"], &[("PORT", port)]);
+    assert!(by_environment.status.success() || healthy.status.success());
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert!(!run(&["healthcheck"], &[("PORT", port)]).status.success());
+}
+
+#[test]
+fn a_wrong_value_stops_the_start_and_names_every_variable() {
+    let output = run(&[], &[("PORT", "eighty"), ("STORE", "mysql"), ("MASTER_API_KEY", "fine")]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message.contains("PORT") && message.contains("STORE") && message.contains("eighty"), "{message}");
+    assert!(!message.contains("MASTER_API_KEY"), "{message}");
+}
+
+#[test]
+fn the_configuration_can_be_checked_and_printed_without_a_start() {
+    let checked = run(&["--check-config"], &[]);
+    assert!(checked.status.success());
+    assert_eq!(run(&["--check-config"], &[("CORS_ALLOW_CREDENTIALS", "true")]).status.code(), Some(2));
+    let printed = run(&["--print-config"], &[("MASTER_API_KEY", "canary"), ("PORT", "9")]);
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(
+        text.contains("PORT=9") && text.contains("MASTER_API_KEY=***") && !text.contains("canary"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_environment_file_is_read_and_the_real_environment_wins() {
+    let file = std::env::temp_dir().join(format!("outcrop-proxy-test-{}.env", std::process::id()));
+    std::fs::write(&file, "PORT=7001\nHOST=127.0.0.2\n").unwrap();
+    let argument = format!("--env-file={}", file.display());
+    let printed = run(&[&argument, "--print-config"], &[("PORT", "7002")]);
+    std::fs::remove_file(&file).unwrap();
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(text.contains("PORT=7002") && text.contains("HOST=127.0.0.2"), "{text}");
+    assert_eq!(run(&["--env-file=/nonexistent"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn help_documents_every_setting() {
+    let output = run(&["--help"], &[]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for variable in ["PORT", "BEDROCK_REGION", "KEY_HASH_SECRET", "USAGE_SPOOL_DIR", "METRICS_ADDR"] {
+        assert!(text.contains(&format!("[env: {variable}")), "{variable}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let (mut child, addr, _) = simulate();
+    let port = addr.rsplit(':').next().unwrap();
+    let output = run(&["--store=memory"], &[("PORT", port)]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("PORT") && message.contains(port), "{message}");
+}
