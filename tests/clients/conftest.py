@@ -1,7 +1,9 @@
 """What all suites of real clients share: the gateway, the lanes, and a judge of what went upstream."""
 
+import itertools
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -41,3 +43,31 @@ def judged(request, stand):
     requests = [] if request.node.get_closest_marker("unjudged") else stand.tap.since(mark)
     findings = stands.judge(requests) if requests else None
     assert not findings, findings
+
+
+@pytest.fixture
+def simulated(tmp_path):
+    """`outcrop-proxy --simulate`, as a newcomer starts it, and a shell to paste what it prints into."""
+    try:
+        gateway = stands.Child([stands.program("outcrop-proxy"), "--simulate"], tmp_path, {"PORT": "0"})
+    except stands.Missing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))
+    try:
+        # The last of the lines to paste.
+        gateway.wait_for(r"^ +claude -p ")
+        yield lambda heading, path, **env: paste(gateway.lines, heading, tmp_path, path, env)
+    finally:
+        assert gateway.stop() == 0, gateway.output()
+
+
+def paste(lines, heading, home, path, env):
+    """Runs the indented lines that are printed below a heading; what they print."""
+    first = next(index for index, line in enumerate(lines) if line.startswith(heading)) + 1
+    block = itertools.takewhile(lambda line: not line or line.startswith(" "), lines[first:])
+    env = {"PATH": os.pathsep.join([path, os.environ["PATH"]]), "HOME": str(home), **env}
+    command = ["bash", "-euc", "\n".join(block)]
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

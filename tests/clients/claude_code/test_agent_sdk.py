@@ -5,7 +5,7 @@ import asyncio
 import claude_agent_sdk as sdk
 import pytest
 
-from conftest import QWEN, environment
+from surroundings import QWEN, environment
 
 
 @pytest.mark.parametrize("model", [None, QWEN])
