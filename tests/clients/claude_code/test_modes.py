@@ -260,3 +260,52 @@ def test_a_real_overflow_is_compacted_away(claude):
     done = claude("And this.", "--continue", model="claude-haiku-4-5", stdin=text)
     assert done.served[0] == ("messages", 400), "two such texts are more than the window"
     assert "continued from a previous conversation" in done.sent[-1].raw.decode()
+
+
+@LANES
+def test_auto_mode_asks_its_classifier_through_the_gateway(claude, model):
+    # Nothing listens on port 9, so the command itself fails wherever this runs.
+    done = claude("run curl -s http://127.0.0.1:9/", "--permission-mode", "auto", model=model)
+    assert "Exit code 7" in done.text, "it was allowed, and ran"
+    assert [request.operation for request in done.sent] == [OPERATIONS[model], "invoke", OPERATIONS[model]]
+    classifier = done.sent[1]
+    assert "claude-sonnet-5" in classifier.model
+    assert classifier.body["stop_sequences"] == ["</severity>"]
+
+
+def test_prompts_can_be_cached_for_an_hour(claude):
+    done = claude("run echo hi", "--allowedTools", "Bash", ENABLE_PROMPT_CACHING_1H="1")
+    assert done.text == "The tool answered: hi"
+    assert all('"ttl":"1h"' in request.raw.decode() for request in done.sent)
+    assert done.answer["usage"]["cache_read_input_tokens"] > 0, "the second turn reads what the first wrote"
+
+
+@LANES
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"ANTHROPIC_BETAS": "nobody-knows-this-2030-01-01"},
+        {"CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1"},
+        {"CLAUDE_CODE_DISABLE_THINKING": "1"},
+        {"CLAUDE_CODE_EFFORT_LEVEL": "max"},
+        {"DISABLE_PROMPT_CACHING": "1"},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_a_setting_is_no_hindrance(claude, model, setting):
+    done = claude("run echo hi", "--allowedTools", "Bash", model=model, **setting)
+    assert done.text == "The tool answered: hi"
+
+
+@LANES
+def test_redacted_thinking_goes_back(claude, model):
+    done = claude("sim:redacted run echo hi", "--allowedTools", "Bash", model=model)
+    assert done.text == "The tool answered: hi"
+    returned = '"type":"redacted_thinking"' in done.sent[-1].raw.decode()
+    assert returned is (model is None), "only Claude redacts"
+
+
+@LANES
+def test_a_refusal_is_told(claude, model):
+    done = claude("sim:stop=refusal Reply with exactly: x", model=model)
+    assert "safety classifier" in done.text
