@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Worker {
     store: Arc<dyn Store>,
     options: WriterOptions,
     inbox: mpsc::UnboundedReceiver<Message>,
+    urgent: Arc<Notify>,
     counters: Arc<Counters>,
     spool: Spool,
     pending: VecDeque<UsageRow>,
@@ -57,11 +58,13 @@ impl Worker {
         store: Arc<dyn Store>,
         options: WriterOptions,
         inbox: mpsc::UnboundedReceiver<Message>,
+        urgent: Arc<Notify>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             store,
             inbox,
+            urgent,
             counters,
             spool: Spool::new(options.spool_dir.clone()),
             pending: VecDeque::new(),
@@ -106,11 +109,30 @@ impl Worker {
 
     /// Until something arrives or is due.
     async fn wait(&mut self) {
+        if !self.pending.is_empty() {
+            return self.nap().await;
+        }
         let work = self.has_work();
         tokio::select! {
             message = self.inbox.recv() => self.take_or_stop(message),
             () = sleep_until(self.next_round), if work => {}
             () = sleep_until(self.next_prune), if self.options.keep.is_some() => {}
+        }
+    }
+
+    /// Rows that come while others wait for the next round do not wake the thread: one wake a row would cost the
+    /// requests more than the row.
+    async fn nap(&mut self) {
+        tokio::select! {
+            () = sleep_until(self.next_round) => {}
+            () = self.urgent.notified() => {}
+        }
+        loop {
+            match self.inbox.try_recv() {
+                Ok(message) => self.take(message),
+                Err(mpsc::error::TryRecvError::Empty) => return,
+                Err(mpsc::error::TryRecvError::Disconnected) => return self.take_or_stop(None),
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{UsageRow, WriterStats, stats::Counters, worker::Worker};
 use crate::{Error, ErrorKind, Result, Store};
@@ -61,6 +61,9 @@ pub(super) enum Message {
 pub struct Recorder {
     queue: mpsc::UnboundedSender<Message>,
     counters: Arc<Counters>,
+    /// Wakes the thread before its next round: a full queue, or somebody who waits.
+    urgent: Arc<Notify>,
+    crowded: usize,
     last_limit: usize,
 }
 
@@ -78,6 +81,9 @@ impl Recorder {
                     "a usage row was lost: the queue is at its last limit, or has been closed"
                 );
             }
+        }
+        if queued + 1 >= self.crowded {
+            self.urgent.notify_one();
         }
     }
 
@@ -108,12 +114,14 @@ impl Writer {
         let (queue, inbox) = mpsc::unbounded_channel();
         let counters = Arc::new(Counters::default());
         let last_limit = options.queue_rows.max(1).saturating_mul(LAST_LIMIT);
-        let worker = Worker::new(store, options, inbox, Arc::clone(&counters));
+        let crowded = options.queue_rows.div_ceil(2).max(1);
+        let urgent = Arc::new(Notify::new());
+        let worker = Worker::new(store, options, inbox, Arc::clone(&urgent), Arc::clone(&counters));
         let thread = thread::Builder::new()
             .name("usage-writer".to_owned())
             .spawn(move || runtime.block_on(worker.run()))
             .map_err(failed)?;
-        let recorder = Recorder { queue, counters, last_limit };
+        let recorder = Recorder { queue, counters, urgent, crowded, last_limit };
         Ok((recorder.clone(), WriterHandle { recorder, thread }))
     }
 }
@@ -150,6 +158,7 @@ impl WriterHandle {
     async fn ask(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) {
         let (reply, answer) = oneshot::channel();
         if self.recorder.queue.send(message(reply)).is_ok() {
+            self.recorder.urgent.notify_one();
             // An error means that the thread is gone, and then there is nothing to wait for.
             let _ = answer.await;
         }
