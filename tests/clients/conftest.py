@@ -49,7 +49,7 @@ def judged(request, stand):
 def simulated(tmp_path):
     """`outcrop-proxy --simulate`, as a newcomer starts it, and a shell to paste what it prints into."""
     try:
-        gateway = stands.Child([stands.program("outcrop-proxy"), "--simulate"], tmp_path, {"PORT": "0"})
+        gateway = stands.Child([stands.program("outcrop-proxy"), "--simulate"], tmp_path, {"PORT": "0", "DRAIN_GRACE_SECONDS": "0"})
     except stands.Missing as missing:
         if os.environ.get("CI") == "true":
             raise
