@@ -25,6 +25,8 @@ pub struct Options {
     pub settings: Vec<String>,
     /// Pause between the events of a stream.
     pub delay: Duration,
+    /// Sign with the credentials of the process's environment instead of a Bedrock API key.
+    pub signed: bool,
 }
 
 impl Options {
@@ -78,6 +80,9 @@ impl Gateway {
             format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
             "--aws-region=us-east-1".to_owned(),
         ];
+        if options.signed {
+            line.retain(|known| !known.starts_with("--aws-bearer-token-bedrock"));
+        }
         // A setting of the test replaces the one above: an argument may be given once.
         for setting in options.settings {
             let name = setting.split('=').next().unwrap_or_default().to_owned();

@@ -63,4 +63,5 @@ mod usage;
 
 pub use fault::{Fault, Place};
 pub use server::{Config, Sim};
+pub use sign::signature;
 pub use state::{Captured, Served};

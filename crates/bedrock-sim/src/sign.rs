@@ -6,8 +6,9 @@ use sha2::{Digest, Sha256};
 
 const KEY: &[u8] = b"bedrock-sim thinking";
 
-/// The signature of a thinking text; of an omitted one, that of the empty text.
-pub(crate) fn signature(text: &str) -> String {
+/// The signature that the simulator gives a thinking text; an omitted one is signed as the empty text. For tests that
+/// play a conversation back that another upstream had answered: with it the thinking counts as the simulator's own.
+pub fn signature(text: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(KEY);
     hash.update(text.as_bytes());
