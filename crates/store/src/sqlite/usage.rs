@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use time::Date;
 
 use crate::{
     Bucket, Error, ErrorKind, KeyId, Listing, Page, PicoUsd, Recorded, Result, RowStatus, Timestamp, Totals,
@@ -12,15 +13,22 @@ use crate::{
 /// Writes the rows that are new, and adds them up once per total, not once per row.
 pub(super) fn record(db: &Connection, rows: &[UsageRow]) -> Result<Recorded> {
     let mut recorded = Recorded::default();
-    let mut sums: BTreeMap<(&str, String), Totals> = BTreeMap::new();
+    // First by key, day and model: a batch has few of those, and naming buckets row by row cost as much as the rows.
+    let mut days: BTreeMap<(&str, Date, &str), (&UsageRow, Totals)> = BTreeMap::new();
     for row in rows {
-        if !insert(db, &row.clamped())? {
+        if !insert(db, row)? {
             recorded.repeated += 1;
             continue;
         }
         recorded.written += 1;
+        let place = (row.key_id.as_str(), row.ts.date(), row.base_model.as_str());
+        days.entry(place).or_insert((row, Totals::default())).1.add(row);
+    }
+    let mut sums: BTreeMap<(&str, String), Totals> = BTreeMap::new();
+    for ((key_id, ..), (row, day)) in &days {
         for bucket in Bucket::of(row) {
-            sums.entry((row.key_id.as_str(), bucket.to_string())).or_default().add(row);
+            let sum = sums.entry((key_id, bucket.to_string())).or_default();
+            *sum = sum.merged(day);
         }
     }
     for ((key_id, bucket), sum) in &sums {
@@ -78,44 +86,43 @@ fn insert(db: &Connection, row: &UsageRow) -> Result<bool> {
              lane, target, region, stream, input_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens,
              cache_write_1h_tokens, reasoning_tokens, cost_pico_usd, estimated, status, http_status, error_type,
              stop_reason, attempts, latency_ms, ttft_ms, upstream_request_id, session)
-         VALUES (:request_id, :round, :key_id, :user_id, :ts, :surface, :requested_model, :resolved_model, :base_model,
-             :lane, :target, :region, :stream, :input_tokens, :output_tokens, :cache_read_tokens, :cache_write_5m_tokens,
-             :cache_write_1h_tokens, :reasoning_tokens, :cost_pico_usd, :estimated, :status, :http_status, :error_type,
-             :stop_reason, :attempts, :latency_ms, :ttft_ms, :upstream_request_id, :session)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+             ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)
          ON CONFLICT (request_id, round) DO NOTHING",
     )?;
-    let changed = statement.execute(named_params! {
-        ":request_id": row.request_id,
-        ":round": row.round,
-        ":key_id": row.key_id.as_str(),
-        ":user_id": row.user_id,
-        ":ts": row.ts.unix_millis(),
-        ":surface": row.surface,
-        ":requested_model": row.requested_model,
-        ":resolved_model": row.resolved_model,
-        ":base_model": row.base_model,
-        ":lane": row.lane,
-        ":target": row.target,
-        ":region": row.region,
-        ":stream": row.stream,
-        ":input_tokens": signed(row.input_tokens),
-        ":output_tokens": signed(row.output_tokens),
-        ":cache_read_tokens": signed(row.cache_read_tokens),
-        ":cache_write_5m_tokens": signed(row.cache_write_5m_tokens),
-        ":cache_write_1h_tokens": signed(row.cache_write_1h_tokens),
-        ":reasoning_tokens": row.reasoning_tokens.map(signed),
-        ":cost_pico_usd": row.cost_pico_usd.map(|cost| cost.0.to_string()),
-        ":estimated": row.estimated,
-        ":status": row.status.as_str(),
-        ":http_status": row.http_status,
-        ":error_type": row.error_type,
-        ":stop_reason": row.stop_reason,
-        ":attempts": row.attempts,
-        ":latency_ms": signed(row.latency_ms),
-        ":ttft_ms": row.ttft_ms.map(signed),
-        ":upstream_request_id": row.upstream_request_id,
-        ":session": row.session,
-    })?;
+    // By position: looking thirty names up cost as much as the insert.
+    let changed = statement.execute(params![
+        row.request_id,
+        row.round,
+        row.key_id.as_str(),
+        row.user_id,
+        row.ts.unix_millis(),
+        row.surface,
+        row.requested_model,
+        row.resolved_model,
+        row.base_model,
+        row.lane,
+        row.target,
+        row.region,
+        row.stream,
+        signed(row.input_tokens),
+        signed(row.output_tokens),
+        signed(row.cache_read_tokens),
+        signed(row.cache_write_5m_tokens),
+        signed(row.cache_write_1h_tokens),
+        row.reasoning_tokens.map(signed),
+        row.cost_pico_usd.map(|cost| cost.0.to_string()),
+        row.estimated,
+        row.status.as_str(),
+        row.http_status,
+        row.error_type,
+        row.stop_reason,
+        row.attempts,
+        signed(row.latency_ms),
+        row.ttft_ms.map(signed),
+        row.upstream_request_id,
+        row.session,
+    ])?;
     Ok(changed == 1)
 }
 
