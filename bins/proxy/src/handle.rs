@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::route::{Dialect, Miss, Route};
-use crate::{health, messages, models};
+use crate::{count_tokens, health, messages, models};
 
 /// What a handler knows of its request beside its body.
 pub(crate) struct Context {
@@ -88,6 +88,7 @@ impl Gateway {
     ) -> Result<Response, ApiError> {
         match route {
             Route::Messages => messages::create(self, context, body, record).await,
+            Route::CountTokens => count_tokens::count(self, context, body, record).await,
             Route::Models => models::list(self, context).await,
             Route::Model(id) => models::get(self, context, &id).await,
             Route::Health => Ok(health::report(self).await),

@@ -28,9 +28,10 @@ impl Prepared {
         resolution: &Resolution,
         beta_headers: &[&str],
         lessons: &Lessons,
+        counting: bool,
     ) -> Result<Self, ApiError> {
         match resolution.lane() {
-            Lane::Native => Self::native(doc, resolution, beta_headers, lessons),
+            Lane::Native => Self::native(doc, resolution, beta_headers, lessons, counting),
             Lane::Converse => Self::converse(doc, resolution),
         }
     }
@@ -40,6 +41,7 @@ impl Prepared {
         resolution: &Resolution,
         beta_headers: &[&str],
         lessons: &Lessons,
+        counting: bool,
     ) -> Result<Self, ApiError> {
         let mapping = native::beta::default_mapping();
         let betas = native::beta::Policy {
@@ -52,6 +54,7 @@ impl Prepared {
             betas,
             wants_1m: resolution.wants_1m,
             drop_fields: &lessons.drop_fields,
+            counting,
             ..native::Options::default()
         };
         let converted =

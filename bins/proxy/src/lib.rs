@@ -6,6 +6,7 @@
 
 mod auth;
 mod cors;
+mod count_tokens;
 mod encoding;
 mod error;
 mod gateway;

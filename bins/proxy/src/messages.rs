@@ -36,16 +36,10 @@ pub(crate) async fn create(
     let caller = gateway.authenticate(context).await?;
     record.key(caller.key_id().as_str());
     let body = read(gateway, context, body, &mut held).await?;
-    let text = std::str::from_utf8(&body).map_err(|error| {
-        ApiError::new(
-            Kind::Invalid,
-            format!("The request body is not valid UTF-8 (at byte {})", error.valid_up_to()),
-        )
-    })?;
-    let doc = native::parse(text).map_err(|fault| malformed(&fault))?;
+    let doc = native::parse(text(&body)?).map_err(|fault| malformed(&fault))?;
     let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
     record.streamed(ask.stream);
-    let mut admission = admit(gateway, context, &caller, &ask)?;
+    let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages"))?;
     let job = Job {
         gateway: gateway.clone(),
         body: body.clone(),
@@ -53,6 +47,7 @@ pub(crate) async fn create(
         resolution: admission.resolution().clone(),
         input_estimate: ask.input_estimate,
         stream: ask.stream,
+        counting: false,
     };
     let lessons = gateway.shared.learned.of(&job.resolution.base_id);
     let prepared = job.prepare(&doc, &lessons)?;
@@ -130,28 +125,36 @@ pub(crate) fn failure(error: &ApiError) -> End {
     }
 }
 
-fn admit(
-    gateway: &Gateway,
-    context: &Context,
-    caller: &Arc<Caller>,
-    ask: &native::Ask<'_>,
-) -> Result<Admission, ApiError> {
-    let text =
-        |value: &HeaderValue| value.to_str().ok().map(|text| text.chars().take(128).collect::<String>());
-    let session = SESSION_HEADERS.iter().find_map(|name| context.headers.get(*name).and_then(text));
-    let ask = Ask {
+/// What the policy is asked for a Messages body.
+pub(crate) fn asked(ask: &native::Ask<'_>, context: &Context, surface: &'static str) -> Ask {
+    Ask {
         request_id: context.id.to_string(),
-        surface: "messages",
+        surface,
         model: ask.model.clone().into_owned(),
         stream: ask.stream,
         input_estimate: ask.input_estimate,
-        session,
-    };
+        session: session(&context.headers),
+    }
+}
+
+/// The session that the caller names.
+pub(crate) fn session(headers: &HeaderMap) -> Option<String> {
+    let text =
+        |value: &HeaderValue| value.to_str().ok().map(|text| text.chars().take(128).collect::<String>());
+    SESSION_HEADERS.iter().find_map(|name| headers.get(*name).and_then(text))
+}
+
+pub(crate) fn admit(
+    gateway: &Gateway,
+    context: &Context,
+    caller: &Arc<Caller>,
+    ask: Ask,
+) -> Result<Admission, ApiError> {
     gateway.shared.policy.admit(caller, ask, context.now).map_err(|denial| gateway.denied(&denial))
 }
 
 /// Reads the body within its limits, and takes its compression off.
-async fn read(
+pub(crate) async fn read(
     gateway: &Gateway,
     context: &Context,
     body: RequestBody,
@@ -195,7 +198,17 @@ fn check_media(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::new(Kind::UnsupportedMedia, "Content-Type must be application/json"))
 }
 
-fn malformed(fault: &native::Fault) -> ApiError {
+/// The body as text.
+pub(crate) fn text(body: &[u8]) -> Result<&str, ApiError> {
+    std::str::from_utf8(body).map_err(|error| {
+        ApiError::new(
+            Kind::Invalid,
+            format!("The request body is not valid UTF-8 (at byte {})", error.valid_up_to()),
+        )
+    })
+}
+
+pub(crate) fn malformed(fault: &native::Fault) -> ApiError {
     if fault.path.is_empty() {
         return ApiError::new(
             Kind::Invalid,
@@ -205,7 +218,7 @@ fn malformed(fault: &native::Fault) -> ApiError {
     ApiError::field(&fault.path, &fault.message)
 }
 
-fn beta_headers(headers: &HeaderMap) -> Vec<String> {
+pub(crate) fn beta_headers(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all("anthropic-beta").iter();
     lines.filter_map(|line| line.to_str().ok()).map(str::to_owned).collect()
 }

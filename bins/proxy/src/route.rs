@@ -14,6 +14,7 @@ pub(crate) enum Dialect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Messages,
+    CountTokens,
     Models,
     Model(String),
     Health,
@@ -41,6 +42,7 @@ impl Route {
     pub(crate) fn surface(&self) -> &'static str {
         match self {
             Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
             Self::Models | Self::Model(_) => "models",
             Self::Health | Self::Live | Self::Ready => "health",
             Self::Metrics => "metrics",
@@ -83,6 +85,7 @@ impl Route {
     fn api(method: &Method, rest: &str) -> Result<Self, Miss> {
         match rest {
             "/messages" => post(method, Self::Messages),
+            "/messages/count_tokens" => post(method, Self::CountTokens),
             "/models" => get(method, Self::Models),
             _ => {
                 if let Some(id) = rest.strip_prefix("/models/") {
@@ -167,6 +170,8 @@ mod tests {
             ("POST", "/v1/messages/", Route::Messages),
             ("POST", "/", Route::Messages),
             ("POST", "/anthropic/v1/messages", Route::Messages),
+            ("POST", "/v1/messages/count_tokens", Route::CountTokens),
+            ("POST", "/anthropic/v1/messages/count_tokens", Route::CountTokens),
             ("HEAD", "/", Route::Root),
             ("GET", "/v1/models", Route::Models),
             ("GET", "/openai/v1/models", Route::Models),

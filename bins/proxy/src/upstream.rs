@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) resolution: Resolution,
     pub(crate) input_estimate: u64,
     pub(crate) stream: bool,
+    /// The body is made to be counted, not to be run.
+    pub(crate) counting: bool,
 }
 
 /// An answer and what was sent for it.
@@ -34,7 +36,7 @@ impl Job {
     /// Converts the request; `doc` is its body, read.
     pub(crate) fn prepare(&self, doc: &native::Doc<'_>, lessons: &Lessons) -> Result<Prepared, ApiError> {
         let headers: Vec<&str> = self.beta_headers.iter().map(String::as_str).collect();
-        Prepared::new(doc, &self.resolution, &headers, lessons)
+        Prepared::new(doc, &self.resolution, &headers, lessons, self.counting)
     }
 
     /// A whole answer.
@@ -80,7 +82,7 @@ impl Job {
     }
 
     /// The request without what the upstream has just refused by name, if that is what it said.
-    fn taught(&self, error: &bedrock::Error) -> Option<Prepared> {
+    pub(crate) fn taught(&self, error: &bedrock::Error) -> Option<Prepared> {
         if error.kind != Cause::Validation || self.resolution.lane() != Lane::Native {
             return None;
         }
@@ -91,7 +93,7 @@ impl Job {
         self.prepare(&doc, &lessons).ok()
     }
 
-    fn failed(&self, error: &bedrock::Error) -> ApiError {
+    pub(crate) fn failed(&self, error: &bedrock::Error) -> ApiError {
         self.gateway.metrics.retries(error.attempts);
         api_error(error, &self.resolution, self.input_estimate)
     }

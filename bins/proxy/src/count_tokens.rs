@@ -1,0 +1,159 @@
+//! `POST /v1/messages/count_tokens`: what a request is to read. Nothing is ever run, or booked, for it.
+
+use base64_simd::STANDARD;
+use bedrock::{Call, Kind as Cause, Operation};
+use bytes::Bytes;
+use catalog::{Family, Lane, Model};
+use convert::native;
+use http::StatusCode;
+use http::header::HeaderValue;
+use httpd::{RequestBody, Response};
+use protocol::anthropic::request as anthropic;
+use serde::Deserialize;
+
+use crate::error::{ApiError, Kind};
+use crate::gateway::{Gateway, Held};
+use crate::handle::{self, Context};
+use crate::messages;
+use crate::record::Record;
+use crate::upstream::{self, Job};
+
+/// Says whether a count is Bedrock's own or an estimate.
+const HEADER: &str = "x-outcrop-token-count";
+
+/// Answers one count.
+pub(crate) async fn count(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
+    let mut held = Held::request(&gateway.shared)?;
+    let caller = gateway.authenticate(context).await?;
+    record.key(caller.key_id().as_str());
+    let body = messages::read(gateway, context, body, &mut held).await?;
+    let text = messages::text(&body)?;
+    let doc = native::parse(text).map_err(|fault| messages::malformed(&fault))?;
+    let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
+    // An admission that calls nothing books nothing.
+    let admission =
+        messages::admit(gateway, context, &caller, messages::asked(&ask, context, "count_tokens"))?;
+    let job = Job {
+        gateway: gateway.clone(),
+        body: body.clone(),
+        beta_headers: messages::beta_headers(&context.headers),
+        resolution: admission.resolution().clone(),
+        input_estimate: ask.input_estimate,
+        stream: false,
+        counting: true,
+    };
+    let model = job.resolution.model;
+    let counted = match job.resolution.lane() {
+        Lane::Native => {
+            // Also where nobody counts: what would be refused then has no count.
+            let lessons = gateway.shared.learned.of(&job.resolution.base_id);
+            let prepared = job.prepare(&doc, &lessons)?;
+            if model.countable { exact(&job, record, prepared.body).await? } else { None }
+        }
+        Lane::Converse => {
+            anthropic::parse_for_count(text).map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
+            None
+        }
+    };
+    let (tokens, how) = match counted {
+        Some(tokens) => (tokens.max(1), "exact"),
+        None => (estimate(&ask, model), "estimated"),
+    };
+    let mut response = handle::json(StatusCode::OK, format!("{{\"input_tokens\":{tokens}}}"));
+    response.headers_mut().insert(HEADER, HeaderValue::from_static(how));
+    Ok(handle::private(response))
+}
+
+/// Bedrock's own count; `None` where it does not count for this model after all.
+async fn exact(job: &Job, record: &mut Record, body: Bytes) -> Result<Option<u64>, ApiError> {
+    upstream::sending(record, &job.resolution);
+    let mut answer = job.gateway.bedrock.send(&call(job, &body)).await;
+    if let Err(error) = &answer
+        && let Some(prepared) = job.taught(error)
+    {
+        answer = job.gateway.bedrock.send(&call(job, &prepared.body)).await;
+    }
+    match answer {
+        Ok(reply) => {
+            record.attempts(reply.attempts);
+            let counted: Counted = serde_json::from_slice(&reply.body)
+                .map_err(|_| ApiError::new(Kind::BadGateway, "The upstream's count could not be read"))?;
+            Ok(Some(counted.input_tokens))
+        }
+        // Only this one refusal is about counting. Every other one is the caller's answer: an estimate would hide it.
+        Err(error) if error.kind == Cause::Validation && error.message.contains(NOT_COUNTED) => Ok(None),
+        Err(error) => Err(job.failed(&error)),
+    }
+}
+
+const NOT_COUNTED: &str = "doesn't support counting tokens";
+
+#[derive(Deserialize)]
+struct Counted {
+    #[serde(rename = "inputTokens")]
+    input_tokens: u64,
+}
+
+/// Counts the InvokeModel body: a Converse one would leave out what only the Messages format has. Profiles cannot be
+/// counted, the model behind them can:
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html>
+fn call<'a>(job: &'a Job, body: &[u8]) -> Call<'a> {
+    let body = STANDARD.encode_to_string(body);
+    Call {
+        operation: Operation::CountTokens,
+        model_id: &job.resolution.base_id,
+        body: format!("{{\"input\":{{\"invokeModel\":{{\"body\":\"{body}\"}}}}}}").into(),
+        headers: &[],
+    }
+}
+
+/// An upper estimate, for models that nobody counts for us.
+///
+/// Calibration. The ask's own estimate takes three bytes of JSON for a token, which is more than prose (four to five
+/// bytes) and about what code needs, and 1600 tokens for an image. Beyond that:
+/// * with tools a model reads instructions that nobody sent, up to 530 tokens on Claude:
+///   <https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview#pricing>;
+/// * the Claude models that are not countable have the tokenizer of Opus 4.7, which makes up to 1.35 times as many
+///   tokens of the same text, and look at up to 3.75 megapixels of an image, at 750 pixels a token:
+///   <https://platform.claude.com/docs/en/build-with-claude/vision>.
+fn estimate(ask: &native::Ask<'_>, model: &Model) -> u64 {
+    const TOOL_INSTRUCTIONS: u64 = 530;
+    const LARGE_IMAGE: u64 = 5000 - 1600;
+    let instructions = if ask.tools > 0 { TOOL_INSTRUCTIONS } else { 0 };
+    let text = ask.input_estimate + instructions;
+    if model.family == Family::Claude && !model.countable {
+        return text.saturating_mul(135).div_ceil(100) + u64::from(ask.images) * LARGE_IMAGE;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use catalog::{Catalog, Scope};
+
+    use super::*;
+
+    fn estimated(model: &str, body: &str) -> u64 {
+        let resolution = Catalog::builtin().resolve(model, Scope::Global, "us-east-1", true).unwrap();
+        let doc = native::parse(body).unwrap();
+        estimate(&native::peek(&doc).unwrap(), resolution.model)
+    }
+
+    #[test]
+    fn an_estimate_is_never_nothing_and_grows_with_tools_images_and_the_tokenizer() {
+        let plain = r#"{"model":"m","messages":[{"role":"user","content":"foo"}],"tools":[]}"#;
+        let tools = r#"{"model":"m","messages":[{"role":"user","content":"foo"}],"tools":[{"name":"t"}]}"#;
+        let image = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]}]}"#;
+        let qwen = "qwen.qwen3-coder-480b-a35b-v1:0";
+        assert!(estimated(qwen, plain) > 0);
+        assert!(estimated(qwen, tools) > 500);
+        assert!(estimated(qwen, image) >= 1600);
+        assert!(estimated("claude-opus-5", plain) > estimated(qwen, plain));
+        assert!(estimated("claude-opus-5", image) >= 5000);
+    }
+}
