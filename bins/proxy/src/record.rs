@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use boot::logs::Value;
 use catalog::Lane;
 use http::StatusCode;
 use policy::{Now, Tokens};
@@ -172,27 +173,39 @@ impl Facts {
         }
     }
 
+    /// The line that every request writes.
     fn log(&self, status: u16, duration_ms: u64) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let text = |text: Option<&'static str>| text.map_or(Value::Absent, Value::Text);
+        let number = |number: Option<u64>| number.map_or(Value::Absent, Value::Number);
         let call = self.call.as_ref();
-        let tokens = call.and_then(|call| call.tokens).unwrap_or_default();
+        let tokens = call.and_then(|call| call.tokens);
         let ttft = self.first_content.map(|first| first.saturating_duration_since(self.started.mono));
-        tracing::info!(
-            request_id = %self.id,
-            key_id = self.key_id.as_deref(),
-            route = self.surface,
-            status,
-            error = self.error,
-            stream = self.stream,
-            model = call.map(|call| call.model.as_str()),
-            lane = call.map(|call| lane_name(call.lane)),
-            attempts = call.map(|call| call.attempts),
-            input_tokens = tokens.input,
-            output_tokens = tokens.output,
-            cache_read_tokens = tokens.cache_read,
-            cache_write_tokens = tokens.cache_write_5m + tokens.cache_write_1h,
-            duration_ms,
-            ttft_ms = ttft.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            "request"
+        boot::logs::line(
+            &store::Timestamp::now(),
+            "request",
+            &[
+                ("request_id", Value::Text(self.id.as_str())),
+                ("key_id", self.key_id.as_deref().map_or(Value::Absent, Value::Text)),
+                ("route", Value::Text(self.surface)),
+                ("status", Value::Number(status.into())),
+                ("error", text(self.error)),
+                ("stream", Value::Flag(self.stream)),
+                ("model", call.map_or(Value::Absent, |call| Value::Text(&call.model))),
+                ("lane", text(call.map(|call| lane_name(call.lane)))),
+                ("attempts", number(call.map(|call| call.attempts.into()))),
+                ("input_tokens", number(tokens.map(|tokens| tokens.input))),
+                ("output_tokens", number(tokens.map(|tokens| tokens.output))),
+                ("cache_read_tokens", number(tokens.map(|tokens| tokens.cache_read))),
+                (
+                    "cache_write_tokens",
+                    number(tokens.map(|tokens| tokens.cache_write_5m + tokens.cache_write_1h)),
+                ),
+                ("duration_ms", Value::Number(duration_ms)),
+                ("ttft_ms", number(ttft.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))),
+            ],
         );
     }
 }

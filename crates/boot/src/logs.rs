@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -120,6 +120,94 @@ impl io::Write for Queue {
     }
 }
 
+/// Whether lines are JSON; unset until the start.
+static JSON: OnceLock<bool> = OnceLock::new();
+
+/// A value of a [`line`].
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Text; escaped.
+    Text(&'a str),
+    /// A whole number.
+    Number(u64),
+    /// True or false.
+    Flag(bool),
+    /// Not known: the field is left out.
+    Absent,
+}
+
+/// One line at level INFO, in the format of all others, without the subscriber: the line that every request writes. The
+/// caller asks `tracing::enabled!(Level::INFO)` first.
+pub fn line(at: &dyn std::fmt::Display, message: &str, fields: &[(&str, Value<'_>)]) {
+    let Some(json) = JSON.get() else { return };
+    let mut line = Vec::with_capacity(512);
+    let written = if *json {
+        json_line(&mut line, at, message, fields)
+    } else {
+        text_line(&mut line, at, message, fields)
+    };
+    if written.is_ok() {
+        LINES.push(&line);
+    }
+}
+
+fn json_line(
+    out: &mut Vec<u8>,
+    at: &dyn std::fmt::Display,
+    message: &str,
+    fields: &[(&str, Value<'_>)],
+) -> io::Result<()> {
+    write!(out, "{{\"timestamp\":\"{at}\",\"level\":\"INFO\",\"message\":\"{message}\"")?;
+    for (name, value) in fields {
+        match value {
+            Value::Absent => continue,
+            Value::Text(text) => {
+                write!(out, ",\"{name}\":\"")?;
+                escaped(out, text)?;
+                out.push(b'"');
+            }
+            Value::Number(number) => write!(out, ",\"{name}\":{number}")?,
+            Value::Flag(flag) => write!(out, ",\"{name}\":{flag}")?,
+        }
+    }
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+fn text_line(
+    out: &mut Vec<u8>,
+    at: &dyn std::fmt::Display,
+    message: &str,
+    fields: &[(&str, Value<'_>)],
+) -> io::Result<()> {
+    write!(out, "{at}  INFO {message}")?;
+    for (name, value) in fields {
+        match value {
+            Value::Absent => continue,
+            Value::Text(text) => {
+                write!(out, " {name}=")?;
+                escaped(out, text)?;
+            }
+            Value::Number(number) => write!(out, " {name}={number}")?,
+            Value::Flag(flag) => write!(out, " {name}={flag}")?,
+        }
+    }
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Escapes what would end a JSON string, and every control character: a log line obeys no terminal code.
+fn escaped(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(out, "\\{c}")?,
+            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c))?,
+            c => write!(out, "{c}")?,
+        }
+    }
+    Ok(())
+}
+
 /// Writes out what is still waiting. For the end of a program.
 pub fn flush() {
     LINES.write_out();
@@ -140,7 +228,7 @@ pub fn start(level: &Level, format: Format) {
     } else {
         builder.with_ansi(terminal).with_target(false).try_init().is_ok()
     };
-    if !started {
+    if !started || JSON.set(json).is_err() {
         return;
     }
     let writer = std::thread::Builder::new().name("log-writer".to_owned()).spawn(|| LINES.run());
@@ -158,6 +246,28 @@ pub fn start(level: &Level, format: Format) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_holds_what_it_was_given_and_obeys_nothing_in_it() {
+        let fields = [
+            ("a", Value::Text("x\"\n\u{1b}[31m")),
+            ("n", Value::Number(7)),
+            ("no", Value::Absent),
+            ("f", Value::Flag(true)),
+        ];
+        let mut json = Vec::new();
+        json_line(&mut json, &"now", "request", &fields).unwrap();
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            "{\"timestamp\":\"now\",\"level\":\"INFO\",\"message\":\"request\",\"a\":\"x\\\"\\u000a\\u001b[31m\",\"n\":7,\"f\":true}\n"
+        );
+        let mut text = Vec::new();
+        text_line(&mut text, &"now", "request", &fields).unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "now  INFO request a=x\\\"\\u000a\\u001b[31m n=7 f=true\n"
+        );
+    }
 
     #[test]
     fn levels_filters_and_foreign_words_are_understood() {
