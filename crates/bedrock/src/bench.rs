@@ -25,7 +25,7 @@ impl Signer {
 /// Takes one frame off the front.
 pub fn take_frame(bytes: &mut Bytes) -> Result<Option<Frame>, Error> {
     match eventstream::frame_length(bytes)? {
-        Some(length) if length <= bytes.len() => eventstream::read(&bytes.split_to(length)).map(Some),
+        Some(length) if length <= bytes.len() => eventstream::read(bytes.split_to(length)).map(Some),
         Some(_) | None => Ok(None),
     }
 }

@@ -22,6 +22,8 @@ pub struct Frame {
     pub event_type: Cow<'static, str>,
     /// The payload, JSON, byte for byte.
     pub payload: Bytes,
+    /// The whole frame as it came, for those who relay it unread. The payload is a part of it.
+    pub whole: Bytes,
 }
 
 impl fmt::Debug for Frame {
@@ -29,7 +31,7 @@ impl fmt::Debug for Frame {
         f.debug_struct("Frame")
             .field("event_type", &self.event_type)
             .field("payload_length", &self.payload.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,20 +65,23 @@ pub(crate) fn frame_length(bytes: &[u8]) -> Result<Option<usize>, Error> {
 }
 
 /// Reads a whole frame: an event, or the error that an exception frame stands for.
-pub(crate) fn read(frame: &Bytes) -> Result<Frame, Error> {
-    let Some((headers, end)) = length(frame, 4).zip(frame.len().checked_sub(4)) else {
+pub(crate) fn read(frame: Bytes) -> Result<Frame, Error> {
+    let Some((headers, end)) = length(&frame, 4).zip(frame.len().checked_sub(4)) else {
         return Err(unreadable("a frame is too short"));
     };
-    if checksum(frame, end) != Some(crc32fast::hash(&frame[..end])) {
+    if checksum(&frame, end) != Some(crc32fast::hash(&frame[..end])) {
         return Err(unreadable("a frame's checksum is wrong"));
     }
     let block =
         frame.get(PRELUDE..PRELUDE + headers).ok_or_else(|| unreadable("a frame's headers are cut"))?;
     let names = Names::read(block)?;
-    let payload = || frame.slice(PRELUDE + headers..end);
+    let payload = PRELUDE + headers..end;
     match names.message_type {
-        b"event" => Ok(Frame { event_type: event_name(names.event_type)?, payload: payload() }),
-        b"exception" => Err(Error::from_exception(text(names.exception_type)?, &payload())),
+        b"event" => {
+            let event_type = event_name(names.event_type)?;
+            Ok(Frame { event_type, payload: frame.slice(payload), whole: frame })
+        }
+        b"exception" => Err(Error::from_exception(text(names.exception_type)?, &frame[payload])),
         b"error" => Err(Error::from_error_frame(text(names.error_code)?, text(names.error_message)?)),
         _ => Err(unreadable("a frame's type is unknown")),
     }

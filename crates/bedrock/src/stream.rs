@@ -134,7 +134,7 @@ impl EventStream {
             };
             if let Some(length) = known.filter(|length| *length <= ready.len()) {
                 let frame = self.body.take(&mut connection.buffer, length);
-                return Poll::Ready(Some(eventstream::read(&frame)));
+                return Poll::Ready(Some(eventstream::read(frame)));
             }
             if self.body.is_whole() {
                 return Poll::Ready(match ready.len() {

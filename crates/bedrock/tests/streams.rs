@@ -17,7 +17,7 @@ async fn drain(stream: &mut EventStream) -> (Vec<String>, Option<Error>) {
     let mut events = Vec::new();
     while let Some(next) = stream.next().await {
         match next {
-            Ok(Frame { event_type, payload }) => {
+            Ok(Frame { event_type, payload, .. }) => {
                 events.push(format!("{event_type} {}", String::from_utf8_lossy(&payload)));
             }
             Err(error) => {

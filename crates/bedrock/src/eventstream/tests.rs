@@ -25,15 +25,16 @@ const EVENT: [(&str, &str); 3] =
 fn an_event_comes_out_as_it_was_written() {
     let bytes = frame(&EVENT, br#"{"p":"abc"}"#);
     assert_eq!(frame_length(&bytes).unwrap(), Some(bytes.len()));
-    let read = read(&bytes).unwrap();
+    let read = read(bytes.clone()).unwrap();
     assert_eq!(read.event_type, "contentBlockDelta");
     assert!(matches!(read.event_type, Cow::Borrowed(_)));
     assert_eq!(&read.payload[..], br#"{"p":"abc"}"#);
+    assert_eq!(read.whole, bytes);
 }
 
 #[test]
 fn an_unknown_event_keeps_its_name_and_payload() {
-    let read = read(&frame(&[(":message-type", "event"), (":event-type", "novelty")], b"{}")).unwrap();
+    let read = read(frame(&[(":message-type", "event"), (":event-type", "novelty")], b"{}")).unwrap();
     assert_eq!((read.event_type.as_ref(), &read.payload[..]), ("novelty", &b"{}"[..]));
 }
 
@@ -55,17 +56,17 @@ fn headers_of_every_type_are_stepped_over() {
     ] {
         message = message.add_header(Header::new(name, value));
     }
-    assert_eq!(read(&encode(&message)).unwrap().event_type, "chunk");
+    assert_eq!(read(encode(&message)).unwrap().event_type, "chunk");
 }
 
 #[test]
 fn exception_and_error_frames_are_errors() {
     let headers = [(":message-type", "exception"), (":exception-type", "throttlingException")];
-    let error = read(&frame(&headers, br#"{"message":"slow down"}"#)).unwrap_err();
+    let error = read(frame(&headers, br#"{"message":"slow down"}"#)).unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (Kind::Throttling, "slow down"));
 
     let headers = [(":message-type", "error"), (":error-code", "internalError"), (":error-message", "sorry")];
-    let error = read(&frame(&headers, b"")).unwrap_err();
+    let error = read(frame(&headers, b"")).unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (Kind::InternalServer, "sorry"));
 }
 
@@ -92,7 +93,7 @@ fn a_change_of_any_bit_is_noticed() {
     for at in 0..good.len() * 8 {
         let mut bad = good.to_vec();
         bad[at / 8] ^= 1 << (at % 8);
-        let outcome = frame_length(&bad).and_then(|_| read(&bad.into()));
+        let outcome = frame_length(&bad).and_then(|_| read(bad.into()));
         assert_eq!(outcome.unwrap_err().kind, Kind::Protocol, "bit {at}");
     }
 }
@@ -101,7 +102,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = frame_length(&bytes);
-        let _ = read(&Bytes::from(bytes.clone()));
+        let _ = read(Bytes::from(bytes.clone()));
         // Past the checksums too.
         let mut sealed = bytes;
         if sealed.len() >= SMALLEST {
@@ -114,7 +115,7 @@ proptest! {
             let sum = crc32fast::hash(&sealed[..end]);
             sealed[end..].copy_from_slice(&sum.to_be_bytes());
             let _ = frame_length(&sealed);
-            let _ = read(&sealed.into());
+            let _ = read(sealed.into());
         }
     }
 }
