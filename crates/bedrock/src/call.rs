@@ -176,7 +176,8 @@ mod tests {
         let call = Call { body: "canary".into(), ..call("m", &[]) };
         let body = call.body.clone();
         let reply = Reply { status: 200, headers: HeaderMap::new(), body, request_id: None, attempts: 1 };
-        let frame = crate::Frame { event_type: "chunk".into(), payload: "canary".into(), whole: "canary".into() };
+        let frame =
+            crate::Frame { event_type: "chunk".into(), payload: "canary".into(), whole: "canary".into() };
         let printed = format!("{call:?} {reply:?} {frame:?}");
         assert!(!printed.contains("canary"), "{printed}");
     }
