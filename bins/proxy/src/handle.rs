@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::route::{Dialect, Miss, Route};
-use crate::{count_tokens, health, messages, models};
+use crate::{count_tokens, health, ingress, messages, models};
 
 /// What a handler knows of its request beside its body.
 pub(crate) struct Context {
@@ -65,7 +65,12 @@ impl Service for Gateway {
         };
         let mut response = answered.unwrap_or_else(|error| {
             record.failed(error.kind);
-            error.response(dialect, id)
+            let mut response = error.response(dialect, id);
+            if dialect == Dialect::Bedrock {
+                *response.status_mut() = ingress::status(error.kind);
+                response.headers_mut().insert("x-amzn-requestid", id.header());
+            }
+            response
         });
         finish(&mut response, id);
         self.shared.cors.apply(origin.as_ref(), response.headers_mut());
@@ -89,6 +94,11 @@ impl Gateway {
         match route {
             Route::Messages => messages::create(self, context, body, record).await,
             Route::CountTokens => count_tokens::count(self, context, body, record).await,
+            Route::Bedrock(operation, model) => {
+                ingress::call(self, context, body, record, operation, &model).await
+            }
+            Route::Profiles => ingress::profiles::list(self, context).await,
+            Route::Profile(id) => ingress::profiles::get(self, context, &id).await,
             Route::Models => models::list(self, context).await,
             Route::Model(id) => models::get(self, context, &id).await,
             Route::Health => Ok(health::report(self).await),

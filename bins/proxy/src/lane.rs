@@ -66,8 +66,19 @@ impl Prepared {
     fn converse(doc: &Doc<'_>, resolution: &Resolution) -> Result<Self, ApiError> {
         let request =
             anthropic::parse(doc.text()).map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
+        Self::typed(&request, resolution)
+    }
+
+    /// Converts a Messages body that came to InvokeModel, for a model that is spoken to through Converse.
+    pub(crate) fn invoked(text: &str, resolution: &Resolution) -> Result<Self, ApiError> {
+        let request = anthropic::request::parse_for_invoke(text)
+            .map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
+        Self::typed(&request, resolution)
+    }
+
+    fn typed(request: &anthropic::Request<'_>, resolution: &Resolution) -> Result<Self, ApiError> {
         let options = converse::request::Options::default();
-        let converted = converse::request::request(&request, resolution.model, &options)
+        let converted = converse::request::request(request, resolution.model, &options)
             .map_err(|refusal| refused(&refusal))?;
         let body = serde_json::to_vec(&converted.value).map_err(|error| {
             ApiError::new(Kind::Internal, format!("the request cannot be written: {error}"))
@@ -190,7 +201,7 @@ impl Answer {
     }
 }
 
-fn tokens(usage: Usage) -> Option<Tokens> {
+pub(crate) fn tokens(usage: Usage) -> Option<Tokens> {
     usage.reported.then_some(Tokens {
         input: usage.input,
         output: usage.output,
@@ -201,7 +212,7 @@ fn tokens(usage: Usage) -> Option<Tokens> {
     })
 }
 
-fn unreadable(message: &str) -> ApiError {
+pub(crate) fn unreadable(message: &str) -> ApiError {
     tracing::warn!(message, "the upstream's answer could not be read");
     ApiError::new(Kind::BadGateway, "The upstream's answer could not be read")
 }

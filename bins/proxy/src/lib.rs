@@ -3,6 +3,8 @@
 //! One request, top to bottom: [`httpd`] accepts it · `handle` gives it an id, a route and a record · `messages` reads it top
 //! to bottom: authenticate, read, admit, convert, call, answer, settle · `lane` knows the two ways to and from Bedrock ·
 //! `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
+//!
+//! Beside it: `count_tokens` counts and runs nothing · `ingress` takes Bedrock's own operations, bytes in and frames out.
 
 mod auth;
 mod cors;
@@ -13,6 +15,7 @@ mod gateway;
 mod handle;
 mod health;
 mod healthcheck;
+mod ingress;
 mod lane;
 mod learned;
 mod messages;

@@ -153,15 +153,25 @@ pub(crate) fn admit(
     gateway.shared.policy.admit(caller, ask, context.now).map_err(|denial| gateway.denied(&denial))
 }
 
-/// Reads the body within its limits, and takes its compression off.
+/// Reads a JSON body.
 pub(crate) async fn read(
     gateway: &Gateway,
     context: &Context,
     body: RequestBody,
     held: &mut Held,
 ) -> Result<Bytes, ApiError> {
-    let limits = &gateway.shared.settings.limits;
     check_media(&context.headers)?;
+    read_any(gateway, context, body, held).await
+}
+
+/// Reads the body within its limits, and takes its compression off.
+pub(crate) async fn read_any(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    held: &mut Held,
+) -> Result<Bytes, ApiError> {
+    let limits = &gateway.shared.settings.limits;
     let coding = encoding::of(context.headers.get(CONTENT_ENCODING))?;
     let announced = context.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     held.body(announced.unwrap_or(0).min(limits.max_body_bytes))?;

@@ -1,5 +1,6 @@
 //! Paths to routes, and the dialect that answers.
 
+use bedrock::Operation;
 use http::{HeaderMap, Method};
 
 /// The shape of replies, errors and events.
@@ -24,6 +25,10 @@ pub(crate) enum Route {
     Root,
     Hello,
     EventLogging,
+    /// An operation of Bedrock's own on a model.
+    Bedrock(Operation, String),
+    Profiles,
+    Profile(String),
     /// A part of the Messages API that Bedrock has nothing for.
     NotSupported(&'static str),
     Preflight,
@@ -46,6 +51,7 @@ impl Route {
             Self::Models | Self::Model(_) => "models",
             Self::Health | Self::Live | Self::Ready => "health",
             Self::Metrics => "metrics",
+            Self::Bedrock(..) | Self::Profiles | Self::Profile(_) => crate::ingress::SURFACE,
             Self::Root | Self::Hello | Self::EventLogging | Self::NotSupported(_) | Self::Preflight => {
                 "other"
             }
@@ -73,12 +79,36 @@ impl Route {
             "/metrics" => return get(method, Self::Metrics),
             "/api/hello" => return get(method, Self::Hello),
             "/api/event_logging/batch" => return post(method, Self::EventLogging),
+            "/inference-profiles" => return get(method, Self::Profiles),
             _ => {}
+        }
+        if let Some(rest) = path.strip_prefix("/model/") {
+            return Self::model(method, rest);
+        }
+        if let Some(id) = path.strip_prefix("/inference-profiles/") {
+            return get(method, Self::Profile(percent_decoded(id)));
         }
         let dialectal = path.strip_prefix("/anthropic").or_else(|| path.strip_prefix("/openai"));
         let rest =
             path.strip_prefix(prefix).or_else(|| dialectal?.strip_prefix("/v1")).ok_or(Miss::NotFound)?;
         Self::api(method, rest)
+    }
+
+    /// The part behind `/model/`: one label and an operation. SDKs escape the label, ARNs come with their slash too.
+    fn model(method: &Method, rest: &str) -> Result<Self, Miss> {
+        let (label, name) = rest.rsplit_once('/').ok_or(Miss::NotFound)?;
+        let operation = match name {
+            "invoke" => Operation::InvokeModel,
+            "invoke-with-response-stream" => Operation::InvokeModelWithResponseStream,
+            "converse" => Operation::Converse,
+            "converse-stream" => Operation::ConverseStream,
+            "count-tokens" => Operation::CountTokens,
+            _ => return Err(Miss::NotFound),
+        };
+        if label.is_empty() || (label.contains('/') && !label.starts_with("arn:")) {
+            return Err(Miss::NotFound);
+        }
+        post(method, Self::Bedrock(operation, percent_decoded(label)))
     }
 
     /// The part behind `/v1`.
@@ -178,6 +208,21 @@ mod tests {
             ("GET", "/v1/models/a%3Ab%2Fc", Route::Model("a:b/c".to_owned())),
             ("GET", "/liveness", Route::Live),
             ("POST", "/v1/messages/batches/x/cancel", Route::NotSupported("Message Batches")),
+            (
+                "POST",
+                "/model/us.anthropic.claude-x-v1:0/invoke",
+                Route::Bedrock(Operation::InvokeModel, "us.anthropic.claude-x-v1:0".to_owned()),
+            ),
+            (
+                "POST",
+                "/model/arn:aws:bedrock:us-east-1:1:inference-profile%2Fa/converse-stream",
+                Route::Bedrock(
+                    Operation::ConverseStream,
+                    "arn:aws:bedrock:us-east-1:1:inference-profile/a".to_owned(),
+                ),
+            ),
+            ("GET", "/inference-profiles", Route::Profiles),
+            ("GET", "/inference-profiles/us.a%3A0", Route::Profile("us.a:0".to_owned())),
             ("OPTIONS", "/anything", Route::Preflight),
         ] {
             assert_eq!(parse(method, path), Ok(route), "{method} {path}");
@@ -186,9 +231,17 @@ mod tests {
 
     #[test]
     fn other_spellings_of_a_path_are_no_route() {
-        for path in
-            ["//v1/messages", "/v1/../v1/messages", "/V1/messages", "/v1/messages;x", "/v1/%6dessages", "/v1"]
-        {
+        for path in [
+            "//v1/messages",
+            "/v1/../v1/messages",
+            "/V1/messages",
+            "/v1/messages;x",
+            "/v1/%6dessages",
+            "/v1",
+            "/model/a/b/invoke",
+            "/model//invoke",
+            "/model/a/invoke-async",
+        ] {
             assert_eq!(parse("POST", path), Err(Miss::NotFound), "{path}");
         }
         assert_eq!(parse("GET", "/v1/messages"), Err(Miss::Method("POST")));

@@ -1,0 +1,317 @@
+//! Bedrock's own operations with the gateway's keys, for AWS SDKs and for Claude Code in its Bedrock mode: the body
+//! travels byte for byte, and so do the frames that come back.
+
+mod betas;
+mod frames;
+pub(crate) mod profiles;
+mod reader;
+mod refused;
+mod relay;
+mod usage;
+
+use std::time::Instant;
+
+use bedrock::{Call, EventStream, Operation};
+use bytes::Bytes;
+use catalog::{Lane, Resolution};
+use convert::converse::Reply;
+use convert::native;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use httpd::{Body, RequestBody, Response};
+use policy::{Admission, Ask, End};
+use store::RowStatus;
+
+use crate::error::ApiError;
+use crate::gateway::{Gateway, Held};
+use crate::handle::{self, Context};
+use crate::lane::{self, Answer, Decoder, Prepared};
+use crate::messages::{self, failure};
+use crate::record::Record;
+use crate::request_id::message_id;
+use crate::upstream;
+use reader::Reader;
+use refused::Refused;
+use relay::Relay;
+
+pub(crate) use refused::status;
+
+/// The label in metrics and usage rows.
+pub(crate) const SURFACE: &str = "bedrock";
+
+/// What an operation may be told in headers; everything else of the caller's stays here.
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html>
+const HEADERS: &[&str] = &[
+    "x-amzn-bedrock-accept",
+    "x-amzn-bedrock-guardrailidentifier",
+    "x-amzn-bedrock-guardrailversion",
+    "x-amzn-bedrock-performanceconfig-latency",
+    "x-amzn-bedrock-request-metadata",
+    "x-amzn-bedrock-service-tier",
+    "x-amzn-bedrock-trace",
+];
+
+/// Answers one operation on one model.
+pub(crate) async fn call(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    record: &mut Record,
+    operation: Operation,
+    id: &str,
+) -> Result<Response, ApiError> {
+    let mut held = Held::request(&gateway.shared)?;
+    let caller = gateway.authenticate(context).await?;
+    record.key(caller.key_id().as_str());
+    // Of any media type: the SDKs call a body `application/octet-stream` where the operation takes any bytes.
+    let body = messages::read_any(gateway, context, body, &mut held).await?;
+    record.streamed(operation.is_stream());
+    let ask = Ask {
+        request_id: context.id.to_string(),
+        surface: SURFACE,
+        model: id.to_owned(),
+        stream: operation.is_stream(),
+        // Three bytes a token, as elsewhere; media are not told from text here.
+        input_estimate: body.len() as u64 / 3,
+        session: messages::session(&context.headers),
+    };
+    let input_estimate = ask.input_estimate;
+    let admission = messages::admit(gateway, context, &caller, ask)?;
+    let resolution = admission.resolution().clone();
+    let passage = Passage::new(gateway, &context.headers, operation, resolution, body, input_estimate)?;
+    upstream::sending(record, &passage.resolution);
+    if operation.is_stream() {
+        return streamed(passage, admission, record, held).await;
+    }
+    whole(passage, admission, record).await
+}
+
+/// One request on its way.
+struct Passage {
+    gateway: Gateway,
+    operation: Operation,
+    resolution: Resolution,
+    /// As the caller sent it, but for flags.
+    body: Bytes,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    input_estimate: u64,
+    /// Whether the body is one of the Messages API.
+    messages: bool,
+    /// Set where that body became another one: the model is spoken to through Converse.
+    translated: Option<Box<Prepared>>,
+}
+
+impl Passage {
+    fn new(
+        gateway: &Gateway,
+        headers: &HeaderMap,
+        operation: Operation,
+        resolution: Resolution,
+        body: Bytes,
+        input_estimate: u64,
+    ) -> Result<Self, ApiError> {
+        let invoked = match operation {
+            Operation::InvokeModel | Operation::InvokeModelWithResponseStream => true,
+            Operation::Converse | Operation::ConverseStream | Operation::CountTokens => false,
+        };
+        let known = |name: &'static str| Some((HeaderName::from_static(name), headers.get(name)?.clone()));
+        let mut passage = Self {
+            gateway: gateway.clone(),
+            operation,
+            messages: invoked && is_messages(&body),
+            resolution,
+            body,
+            headers: HEADERS.iter().filter_map(|name| known(name)).collect(),
+            input_estimate,
+            translated: None,
+        };
+        let converse =
+            passage.resolution.lane() == Lane::Converse && catalog::is_known(passage.resolution.model);
+        if passage.messages && converse {
+            let prepared = Prepared::invoked(messages::text(&passage.body)?, &passage.resolution)?;
+            passage.translated = Some(Box::new(prepared));
+        } else if invoked && passage.resolution.lane() == Lane::Native {
+            let lessons = gateway.shared.learned.of(&passage.resolution.base_id);
+            passage.filter(lessons.certain_betas_only);
+        }
+        Ok(passage)
+    }
+
+    fn filter(&mut self, certain_only: bool) -> bool {
+        let filtered = betas::filtered(&self.body, self.resolution.model, certain_only);
+        let changed = filtered.is_some();
+        self.body = filtered.unwrap_or_else(|| self.body.clone());
+        changed
+    }
+
+    fn call(&self) -> Call<'_> {
+        if let Some(prepared) = &self.translated {
+            return Call {
+                operation: prepared.operation(self.operation.is_stream()),
+                model_id: &self.resolution.upstream_id,
+                body: prepared.body.clone(),
+                headers: &[],
+            };
+        }
+        // Bedrock counts for base ids alone; a profile's name is as good as its model's here.
+        let counts = self.operation == Operation::CountTokens;
+        Call {
+            operation: self.operation,
+            model_id: if counts { &self.resolution.base_id } else { &self.resolution.upstream_id },
+            body: self.body.clone(),
+            headers: &self.headers,
+        }
+    }
+
+    /// Whether a refusal has taught which flags to leave out, and some have left.
+    fn taught(&mut self, error: &bedrock::Error) -> bool {
+        // A caller's own mistakes teach nothing about the model: flags alone are learnt here.
+        let flags = self.messages && self.translated.is_none() && error.message.contains("invalid beta flag");
+        flags
+            && self.gateway.shared.learned.learn(&self.resolution.base_id, &error.message).is_some()
+            && self.filter(true)
+    }
+
+    fn refused(&self, error: &bedrock::Error) -> Refused {
+        self.gateway.metrics.retries(error.attempts);
+        Refused::new(error, &self.resolution, self.input_estimate)
+    }
+
+    /// What a translated answer carries that the upstream does not know.
+    fn reply(&self) -> Reply {
+        Reply { id: message_id(), model: self.resolution.requested.clone() }
+    }
+}
+
+/// Whether a body is one of the Messages API: it says so itself.
+fn is_messages(body: &[u8]) -> bool {
+    const VERSION: &str = "anthropic_version";
+    let text = std::str::from_utf8(body).ok().filter(|text| text.contains(VERSION));
+    text.and_then(|text| native::parse(text).ok()).is_some_and(|doc| doc.root().get(VERSION).is_some())
+}
+
+async fn whole(
+    mut passage: Passage,
+    mut admission: Admission,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
+    if passage.operation != Operation::CountTokens {
+        admission.called();
+    }
+    let mut answer = passage.gateway.bedrock.send(&passage.call()).await;
+    if let Err(error) = &answer
+        && passage.taught(error)
+    {
+        answer = passage.gateway.bedrock.send(&passage.call()).await;
+    }
+    let reply = match answer {
+        Ok(reply) => reply,
+        Err(error) => {
+            let refused = passage.refused(&error);
+            record.failed(refused.error.kind);
+            admission.settle(failure(&refused.error), Instant::now());
+            return Ok(refused.response(error.request_id.as_deref()));
+        }
+    };
+    admission.answered(reply.request_id.as_deref(), reply.attempts);
+    record.attempts(reply.attempts);
+    let now = Instant::now();
+    let (body, tokens) = match &passage.translated {
+        None => {
+            let used = usage::whole(passage.operation, &reply.body, &reply.headers);
+            (reply.body, lane::tokens(used))
+        }
+        Some(prepared) => {
+            match Answer::new(prepared.lane, &reply.body, &prepared.names, &passage.reply(), false) {
+                Ok(answer) => (answer.body.into(), answer.tokens),
+                Err(error) => {
+                    admission.settle(failure(&error), now);
+                    return Err(error);
+                }
+            }
+        }
+    };
+    admission.content(body.len(), now);
+    record.content(now);
+    if let Some(tokens) = tokens {
+        admission.used(tokens);
+    }
+    let end = End { status: RowStatus::Ok, http_status: reply.status, error_type: None, stop_reason: None };
+    record.tokens(admission.settle(end, now));
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+    let mut response = handle::private(handle::json(status, body));
+    adorn(response.headers_mut(), &reply.headers, reply.request_id.as_deref());
+    Ok(response)
+}
+
+async fn streamed(
+    mut passage: Passage,
+    mut admission: Admission,
+    record: &mut Record,
+    held: Held,
+) -> Result<Response, ApiError> {
+    admission.called();
+    let mut opened = passage.gateway.bedrock.stream(&passage.call()).await;
+    if let Err(error) = &opened
+        && passage.taught(error)
+    {
+        opened = passage.gateway.bedrock.stream(&passage.call()).await;
+    }
+    let events = match opened {
+        Ok(events) => events,
+        Err(error) => {
+            let refused = passage.refused(&error);
+            record.failed(refused.error.kind);
+            admission.settle(failure(&refused.error), Instant::now());
+            return Ok(refused.response(error.request_id.as_deref()));
+        }
+    };
+    admission.answered(events.request_id(), events.attempts());
+    record.attempts(events.attempts());
+    let mut response = opening(&events);
+    let reply = passage.reply();
+    let reader = if let Some(prepared) = passage.translated {
+        let Prepared { lane, names, .. } = *prepared;
+        Reader::translating(Decoder::new(lane, names, reply, false))
+    } else {
+        let hour_writes = passage.messages && asks_for_an_hour(&passage.body);
+        Reader::relaying(passage.operation, passage.messages, hour_writes)
+    };
+    let relay = Relay {
+        gateway: passage.gateway,
+        admission: Some(admission),
+        record: record.take_for_stream(),
+        reader,
+        input_estimate: passage.input_estimate,
+        out: Vec::new(),
+        _held: held,
+    };
+    *response.body_mut() = Body::stream(relay.run(events));
+    Ok(response)
+}
+
+/// The head of a stream.
+fn opening(events: &EventStream) -> Response {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/vnd.amazon.eventstream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    adorn(headers, events.headers(), events.request_id());
+    response
+}
+
+/// The upstream's own headers, and its name for the request.
+fn adorn(headers: &mut HeaderMap, upstream: &HeaderMap, request_id: Option<&str>) {
+    for (name, value) in upstream {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some(id) = request_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+        headers.insert("x-amzn-requestid", id);
+    }
+}
+
+/// Whether a cache marker asks for an hour; cache writes whose TTL is not told are then counted as such.
+fn asks_for_an_hour(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| text.contains("\"1h\""))
+}
