@@ -27,6 +27,8 @@ pub mod reason {
     pub const NOT_CACHED: &str = "not cached by this model";
     /// Prompt caching is switched off.
     pub const CACHING_OFF: &str = "prompt caching is switched off";
+    /// Thinking is switched off.
+    pub const THINKING_OFF: &str = "thinking is switched off";
     /// It would contradict thinking.
     pub const WITH_THINKING: &str = "not together with thinking";
     /// It would contradict a structured answer.

@@ -78,6 +78,7 @@ fn convert(input: &Value) -> Value {
         forced_ttl: ttl(&options["forced_ttl"]),
         default_ttl: ttl(&options["default_ttl"]),
         caching_off: options["caching_off"] == true,
+        no_thinking: options["no_thinking"] == true,
         counting: options["counting"] == true,
         drop_fields: &drop_fields,
         fetched: &fetched,
@@ -422,4 +423,25 @@ mod laws {
             prop_assert_eq!(String::from_utf8(out).unwrap(), format!("event: {name}\ndata: {spaces}\n\n"));
         }
     }
+}
+
+#[test]
+fn fetched_media_is_embedded_and_everything_else_stays_byte_for_byte() {
+    let body = |source: &str| {
+        format!(
+            r#"{{ "model":"m" ,"messages":[{{"role":"user","content":[{{"type":"image","source":{source}, "x":1e2}},
+            {{"type":"tool_use","input":{{"type":"image","source":{{"type":"url","url":"u"}}}}}}]}}]}}"#
+        )
+    };
+    let media = |media_type: &str| {
+        vec![Fetched { url: "u".to_owned(), media_type: media_type.to_owned(), data: "QQ==".to_owned() }]
+    };
+    let text = body(r#"{"url":"\u0075","type":"url"}"#);
+    let doc = native::parse(&text).unwrap();
+    let embedded = native::embedded(&doc, &media("image/png")).unwrap();
+    let wanted = body(r#"{"type":"base64","media_type":"image/png","data":"QQ=="}"#);
+    assert_eq!(String::from_utf8(embedded).unwrap(), wanted);
+    let refusal = native::embedded(&doc, &media("application/pdf")).unwrap_err();
+    assert_eq!(refusal.path, "messages.0.content.0.source");
+    assert_eq!(native::embedded(&doc, &[]).unwrap(), text.as_bytes(), "what was not fetched stays");
 }

@@ -49,6 +49,8 @@ pub struct Options {
     pub cache_ttl: Option<Ttl>,
     /// TTL of markers that say none.
     pub default_cache_ttl: Option<Ttl>,
+    /// Whether the model may be asked to think.
+    pub thinking: bool,
     /// Labels for the invocation log; pairs that break Bedrock's rules are left out.
     pub request_metadata: Vec<(String, String)>,
     /// A guardrail.
@@ -64,6 +66,7 @@ impl Default for Options {
             prompt_caching: true,
             cache_ttl: None,
             default_cache_ttl: None,
+            thinking: true,
             request_metadata: Vec::new(),
             guardrail: None,
             performance: None,

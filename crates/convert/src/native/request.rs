@@ -27,6 +27,8 @@ pub struct Options<'a> {
     pub default_ttl: Option<Ttl>,
     /// Takes all markers out.
     pub caching_off: bool,
+    /// Takes the wish to think out.
+    pub no_thinking: bool,
     /// The body is made for CountTokens, which wants a `max_tokens` that its callers do not send.
     pub counting: bool,
     /// Fields that the upstream has refused with `X: Extra inputs are not permitted`. A number in such a path means
@@ -214,26 +216,54 @@ fn messages(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
 
 /// Puts fetched media in the place of `url` sources; refuses what was not fetched and what cannot be.
 fn sources<'d>(work: &mut Work<'d, '_>, blocks: &[Block<'d>]) -> Result<(), Refusal> {
-    for source in blocks.iter().filter(|block| block.is_media()).filter_map(|block| block.source) {
-        let Some(kind) = source.get("type") else { continue };
+    for block in blocks.iter().filter(|block| block.is_media()) {
+        let Some((source, kind)) = block.source.and_then(|source| Some((source, source.get("type")?))) else {
+            continue;
+        };
         if kind.is("file") {
             return Err(refusal(source.path(), "file sources are not supported by this gateway"));
         }
-        if !kind.is("url") {
-            continue;
-        }
-        let url = source.get("url").and_then(|url| url.str()).unwrap_or_default();
-        let Some(media) = work.options.fetched.iter().find(|media| media.url == url) else {
+        if kind.is("url") && !embed(&mut work.edits, work.options.fetched, block, source)? {
             let message =
                 "url sources are fetched only with ENABLE_IMAGE_URL_FETCH=true; send base64 instead";
             return Err(refusal(source.path(), message));
-        };
-        let media_type = serde_json::to_string(&media.media_type).unwrap_or_default();
-        let data = serde_json::to_string(&media.data).unwrap_or_default();
-        work.edits
-            .replace(source, format!("{{\"type\":\"base64\",\"media_type\":{media_type},\"data\":{data}}}"));
+        }
     }
     Ok(())
+}
+
+/// Puts fetched media in the place of one `url` source; says whether there was any.
+fn embed<'d>(
+    edits: &mut Edits<'d>,
+    fetched: &[Fetched],
+    block: &Block<'d>,
+    source: Value<'d>,
+) -> Result<bool, Refusal> {
+    let url = source.get("url").and_then(|url| url.str()).unwrap_or_default();
+    let Some(media) = fetched.iter().find(|media| media.url == url) else { return Ok(false) };
+    let document = block.kind.is_some_and(|kind| kind.is("document"));
+    if document == media.media_type.starts_with("image/") {
+        let (wanted, found) = if document { ("document", "an image") } else { ("image", "a document") };
+        return Err(refusal(source.path(), format!("the URL of this {wanted} leads to {found}")));
+    }
+    let media_type = serde_json::to_string(&media.media_type).unwrap_or_default();
+    let data = serde_json::to_string(&media.data).unwrap_or_default();
+    edits.replace(source, format!("{{\"type\":\"base64\",\"media_type\":{media_type},\"data\":{data}}}"));
+    Ok(true)
+}
+
+/// The body with fetched media in the place of its `url` sources, and everything else byte for byte: for what reads the
+/// body as a whole, the Converse lane for one. [`request`] does the same with [`Options::fetched`].
+pub fn embedded(doc: &Doc<'_>, fetched: &[Fetched]) -> Result<Vec<u8>, Refusal> {
+    let blocks = block::all(doc.root());
+    let mut edits = Edits::default();
+    for block in blocks.iter().filter(|block| block.is_media()) {
+        let source = block.source.filter(|source| source.get("type").is_some_and(|kind| kind.is("url")));
+        if let Some(source) = source {
+            embed(&mut edits, fetched, block, source)?;
+        }
+    }
+    Ok(edits.apply(doc))
 }
 
 /// The flags to send.

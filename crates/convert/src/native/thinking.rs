@@ -16,6 +16,10 @@ pub(super) fn edit(work: &mut Work<'_, '_>) {
     let Some(member) = work.root.member("thinking") else { return };
     let Some(kind) = member.value.get("type") else { return };
     work.thinking_off = kind.is("disabled");
+    if work.options.no_thinking && !work.thinking_off {
+        work.thinking_gone = true;
+        return work.leave_out(member, common::THINKING_OFF);
+    }
     let budgeted = match work.model.thinking {
         Thinking::Budget => !work.thinking_off,
         Thinking::BudgetOrAdaptive => kind.is("enabled"),

@@ -78,6 +78,10 @@ fn wanted(ctx: &mut Context<'_>, request: &Request<'_>) -> Result<Wanted, Refusa
                 .refuse("Input should be 'enabled', 'adaptive', 'disabled' or 'between_tools'"));
         }
     };
+    if matches!(wanted, Wanted::On(_)) && !ctx.options.thinking {
+        ctx.lose(at, reason::THINKING_OFF);
+        return Ok(Wanted::Unsaid);
+    }
     if display.is_some() {
         ctx.lose(at.key("display"), reason::NO_PLACE);
     }
