@@ -12,6 +12,7 @@ use protocol::anthropic;
 
 use crate::error::{ApiError, Kind};
 use crate::learned::Lessons;
+use crate::settings::Settings;
 
 /// What a request becomes.
 pub(crate) struct Prepared {
@@ -29,10 +30,11 @@ impl Prepared {
         beta_headers: &[&str],
         lessons: &Lessons,
         counting: bool,
+        settings: &Settings,
     ) -> Result<Self, ApiError> {
         match resolution.lane() {
-            Lane::Native => Self::native(doc, resolution, beta_headers, lessons, counting),
-            Lane::Converse => Self::converse(doc, resolution),
+            Lane::Native => Self::native(doc, resolution, beta_headers, lessons, counting, settings),
+            Lane::Converse => Self::converse(doc, resolution, settings),
         }
     }
 
@@ -42,16 +44,14 @@ impl Prepared {
         beta_headers: &[&str],
         lessons: &Lessons,
         counting: bool,
+        settings: &Settings,
     ) -> Result<Self, ApiError> {
-        let mapping = native::beta::default_mapping();
-        let betas = native::beta::Policy {
-            mapping: &mapping,
-            certain_only: lessons.certain_betas_only,
-            ..native::beta::Policy::default()
-        };
         let options = native::Options {
             beta_headers,
-            betas,
+            betas: settings.betas.policy(&resolution.upstream_id, lessons.certain_betas_only),
+            default_ttl: settings.caching.native_ttl(),
+            caching_off: !settings.caching.caching_enabled.0,
+            no_thinking: !settings.switches.thinking.0,
             wants_1m: resolution.wants_1m,
             drop_fields: &lessons.drop_fields,
             counting,
@@ -63,21 +63,34 @@ impl Prepared {
         Ok(Self { lane: Lane::Native, body: converted.value.into(), losses: converted.losses, names })
     }
 
-    fn converse(doc: &Doc<'_>, resolution: &Resolution) -> Result<Self, ApiError> {
+    fn converse(doc: &Doc<'_>, resolution: &Resolution, settings: &Settings) -> Result<Self, ApiError> {
         let request =
             anthropic::parse(doc.text()).map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
-        Self::typed(&request, resolution)
+        Self::typed(&request, resolution, settings)
     }
 
     /// Converts a Messages body that came to InvokeModel, for a model that is spoken to through Converse.
-    pub(crate) fn invoked(text: &str, resolution: &Resolution) -> Result<Self, ApiError> {
+    pub(crate) fn invoked(
+        text: &str,
+        resolution: &Resolution,
+        settings: &Settings,
+    ) -> Result<Self, ApiError> {
         let request = anthropic::request::parse_for_invoke(text)
             .map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
-        Self::typed(&request, resolution)
+        Self::typed(&request, resolution, settings)
     }
 
-    fn typed(request: &anthropic::Request<'_>, resolution: &Resolution) -> Result<Self, ApiError> {
-        let options = converse::request::Options::default();
+    fn typed(
+        request: &anthropic::Request<'_>,
+        resolution: &Resolution,
+        settings: &Settings,
+    ) -> Result<Self, ApiError> {
+        let options = converse::request::Options {
+            prompt_caching: settings.caching.caching_enabled.0,
+            default_cache_ttl: settings.caching.converse_ttl(),
+            thinking: settings.switches.thinking.0,
+            ..converse::request::Options::default()
+        };
         let converted = converse::request::request(request, resolution.model, &options)
             .map_err(|refusal| refused(&refusal))?;
         let body = serde_json::to_vec(&converted.value).map_err(|error| {

@@ -1,7 +1,8 @@
 //! The data plane: the Anthropic Messages API in front, AWS Bedrock behind.
 //!
 //! One request, top to bottom: [`httpd`] accepts it · `handle` gives it an id, a route and a record · `messages` reads it top
-//! to bottom: authenticate, read, admit, convert, call, answer, settle · `lane` knows the two ways to and from Bedrock ·
+//! to bottom: authenticate, read, admit, convert, call, answer, settle · `switches` refuses what the operator has switched
+//! off, `fetch` gets what stands behind URLs · `lane` knows the two ways to and from Bedrock ·
 //! `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
 //!
 //! Beside it: `count_tokens` counts and runs nothing · `ingress` takes Bedrock's own operations, bytes in and frames out.
@@ -11,6 +12,7 @@ mod cors;
 mod count_tokens;
 mod encoding;
 mod error;
+mod fetch;
 mod gateway;
 mod handle;
 mod health;
@@ -29,6 +31,7 @@ pub mod settings;
 mod simulate;
 mod start;
 mod stream;
+mod switches;
 mod upstream;
 
 pub use run::main;

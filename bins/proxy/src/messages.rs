@@ -20,6 +20,7 @@ use crate::lane::{Answer, Prepared};
 use crate::record::{Record, lane_name};
 use crate::request_id::message_id;
 use crate::stream;
+use crate::switches;
 use crate::upstream::{self, Job};
 
 /// Headers that name a session, the first present one counts.
@@ -39,10 +40,12 @@ pub(crate) async fn create(
     let doc = native::parse(text(&body)?).map_err(|fault| malformed(&fault))?;
     let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
     record.streamed(ask.stream);
+    switches::check(&gateway.shared.settings, &doc, &ask)?;
     let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages"))?;
+    let embedded = switches::embedded(gateway, &doc, &ask, &mut held).await?;
     let job = Job {
         gateway: gateway.clone(),
-        body: body.clone(),
+        body: embedded.as_ref().unwrap_or(&body).clone(),
         beta_headers: beta_headers(&context.headers),
         resolution: admission.resolution().clone(),
         input_estimate: ask.input_estimate,
@@ -50,12 +53,12 @@ pub(crate) async fn create(
         counting: false,
     };
     let lessons = gateway.shared.learned.of(&job.resolution.base_id);
-    let prepared = job.prepare(&doc, &lessons)?;
+    let prepared = if embedded.is_none() { job.prepare(&doc, &lessons) } else { job.prepare_anew(&lessons) }?;
     note_losses(gateway, &prepared);
     let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job, &prepared));
     upstream::sending(record, &job.resolution);
+    let hour_writes = switches::hour_writes(&gateway.shared.settings, &ask, &job.resolution);
     let reply = Reply { id: message_id(), model: ask.model.into_owned() };
-    let hour_writes = ask.cache_1h;
     if ask.stream {
         admission.called();
         let opening = stream::Opening { job, prepared, reply, hour_writes, debug };

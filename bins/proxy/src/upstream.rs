@@ -36,7 +36,16 @@ impl Job {
     /// Converts the request; `doc` is its body, read.
     pub(crate) fn prepare(&self, doc: &native::Doc<'_>, lessons: &Lessons) -> Result<Prepared, ApiError> {
         let headers: Vec<&str> = self.beta_headers.iter().map(String::as_str).collect();
-        Prepared::new(doc, &self.resolution, &headers, lessons, self.counting)
+        let settings = &self.gateway.shared.settings;
+        Prepared::new(doc, &self.resolution, &headers, lessons, self.counting, settings)
+    }
+
+    /// The same, for a body that has to be read first.
+    pub(crate) fn prepare_anew(&self, lessons: &Lessons) -> Result<Prepared, ApiError> {
+        let text = std::str::from_utf8(&self.body)
+            .map_err(|_| ApiError::new(Kind::Invalid, "The request body is not valid UTF-8"))?;
+        let doc = native::parse(text).map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
+        self.prepare(&doc, lessons)
     }
 
     /// A whole answer.
@@ -87,10 +96,8 @@ impl Job {
             return None;
         }
         let lessons = self.gateway.shared.learned.learn(&self.resolution.base_id, &error.message)?;
-        let text = std::str::from_utf8(&self.body).ok()?;
         // A fresh conversion of the original: what was sent first is not edited in place.
-        let doc = native::parse(text).ok()?;
-        self.prepare(&doc, &lessons).ok()
+        self.prepare_anew(&lessons).ok()
     }
 
     pub(crate) fn failed(&self, error: &bedrock::Error) -> ApiError {

@@ -128,7 +128,8 @@ impl Passage {
         let converse =
             passage.resolution.lane() == Lane::Converse && catalog::is_known(passage.resolution.model);
         if passage.messages && converse {
-            let prepared = Prepared::invoked(messages::text(&passage.body)?, &passage.resolution)?;
+            let settings = &gateway.shared.settings;
+            let prepared = Prepared::invoked(messages::text(&passage.body)?, &passage.resolution, settings)?;
             passage.translated = Some(Box::new(prepared));
         } else if invoked && passage.resolution.lane() == Lane::Native {
             let lessons = gateway.shared.learned.of(&passage.resolution.base_id);

@@ -3,6 +3,7 @@
 //! `--help`, `.env.example` (compared by a test), `--print-config` and the messages about wrong values are all made
 //! from these declarations.
 
+mod features;
 mod read;
 mod values;
 
@@ -11,8 +12,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use features::{Betas, Caching, Fetching, Switches};
 pub use read::{Problem, command, effective, read};
-pub(crate) use values::{Flag, List, Mapping, Millis, Seconds, Secret};
+pub(crate) use values::{Flag, Hosts, List, Mapping, Millis, Seconds, Secret, Trust};
 
 /// Outcrop's data plane: the Anthropic Messages API in front, AWS Bedrock behind.
 #[derive(Debug, Parser)]
@@ -59,6 +61,14 @@ pub struct Settings {
     pub(crate) bedrock: Bedrock,
     #[command(flatten)]
     pub(crate) models: Models,
+    #[command(flatten)]
+    pub(crate) betas: Betas,
+    #[command(flatten)]
+    pub(crate) caching: Caching,
+    #[command(flatten)]
+    pub(crate) switches: Switches,
+    #[command(flatten)]
+    pub(crate) fetching: Fetching,
     #[command(flatten)]
     pub(crate) keys: Keys,
     #[command(flatten)]

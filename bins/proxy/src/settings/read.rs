@@ -8,8 +8,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatc
 use super::Cli;
 
 /// Other names of the same setting.
-const ALIASES: &[(&str, &str)] =
-    &[("AWS_BEARER_TOKEN_BEDROCK", "BEDROCK_API_KEY"), ("MASTER_API_KEY", "BEARER_TOKEN")];
+const ALIASES: &[(&str, &str)] = &[
+    ("AWS_BEARER_TOKEN_BEDROCK", "BEDROCK_API_KEY"),
+    ("MASTER_API_KEY", "BEARER_TOKEN"),
+    ("PROMPT_CACHING_ENABLED", "ENABLE_PROMPT_CACHING"),
+];
 
 /// A setting that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -110,6 +110,115 @@ impl FromStr for Mapping {
     }
 }
 
+/// `{flag: flag or [flags]}`, in the order of the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BetaMapping(pub(crate) Vec<(String, Vec<String>)>);
+
+impl FromStr for BetaMapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Flags {
+            One(String),
+            Many(Vec<String>),
+        }
+        let json = json_or_file(text)?;
+        let map: BTreeMap<String, Flags> = serde_json::from_str(&json)
+            .map_err(|_| "expected a JSON object {flag: flag or [flags]}".to_owned())?;
+        let list = |flags| match flags {
+            Flags::One(flag) => vec![flag],
+            Flags::Many(flags) => flags,
+        };
+        let pairs: Vec<_> = map.into_iter().map(|(from, to)| (from, list(to))).collect();
+        let flags = pairs.iter().flat_map(|(from, to)| std::iter::once(from).chain(to));
+        // What is sent stands in a list, and what comes is split at commas.
+        let odd = |flag: &&String| flag.is_empty() || flag.contains([',', ' ']);
+        match flags.clone().find(odd) {
+            Some(flag) => Err(format!("not a flag: {flag:?}")),
+            None => Ok(Self(pairs)),
+        }
+    }
+}
+
+/// Comma-separated patterns of model ids: `*` is any run of characters, letter case aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Patterns(Vec<String>);
+
+impl FromStr for Patterns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let List(words) = text.parse()?;
+        Ok(Self(words.iter().map(|word| word.to_ascii_lowercase()).collect()))
+    }
+}
+
+impl Patterns {
+    pub(crate) fn any_matches(&self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        self.0.iter().any(|pattern| matches(pattern, &text))
+    }
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(end) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    rest.ends_with(end)
+}
+
+/// Hosts that media may be fetched from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hosts(Vec<String>);
+
+/// What the list says about a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Not listed.
+    Refused,
+    /// Only at public addresses.
+    Public,
+    /// Listed with this port: at any address.
+    Any,
+}
+
+impl FromStr for Hosts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let List(words) = text.parse()?;
+        let odd = |word: &&String| {
+            word.contains(['/', '@', '?', '#', ' ']) || word.trim_start_matches('*').contains('*')
+        };
+        match words.iter().find(odd) {
+            Some(word) => Err(format!("expected host, *.host, * or host:port, not {word:?}")),
+            None => Ok(Self(words.iter().map(|word| word.to_ascii_lowercase()).collect())),
+        }
+    }
+}
+
+impl Hosts {
+    /// `host` is in lower case, an IPv6 address in brackets.
+    pub(crate) fn trust(&self, host: &str, port: u16) -> Trust {
+        let exact = format!("{host}:{port}");
+        if self.0.contains(&exact) {
+            return Trust::Any;
+        }
+        if self.0.is_empty() || self.0.iter().any(|pattern| matches(pattern, host)) {
+            return Trust::Public;
+        }
+        Trust::Refused
+    }
+}
+
 /// JSON text, or that of the file named after an `@`.
 fn json_or_file(text: &str) -> Result<String, String> {
     match text.trim().strip_prefix('@') {
@@ -169,6 +278,46 @@ mod tests {
         assert_eq!(url("http://h:1/").unwrap(), "http://h:1");
         assert!(r#"{"a": 1}"#.parse::<Mapping>().is_err());
         assert_eq!(r#"{"a": "b"}"#.parse::<Mapping>().unwrap().0["a"], "b");
+    }
+
+    #[test]
+    fn the_default_mapping_of_flags_is_the_converters() {
+        let default = crate::settings::command();
+        let default =
+            default.get_arguments().find(|a| a.get_id() == "beta_mapping").unwrap().get_default_values();
+        let mapping: BetaMapping = default[0].to_str().unwrap().parse().unwrap();
+        assert_eq!(mapping.0, convert::native::beta::default_mapping());
+    }
+
+    #[test]
+    fn a_flag_may_become_one_or_many_and_must_be_a_flag() {
+        let mapping: BetaMapping = r#"{"b": ["c", "d"], "a": "x"}"#.parse().unwrap();
+        let own = |flags: &[&str]| flags.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(mapping.0, [("a".to_owned(), own(&["x"])), ("b".to_owned(), own(&["c", "d"]))]);
+        for wrong in ["[]", r#"{"a": 1}"#, r#"{"a": "b,c"}"#, r#"{"": "b"}"#, "{"] {
+            assert!(wrong.parse::<BetaMapping>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn patterns_fit_any_part_of_an_id() {
+        let patterns: Patterns = "*Claude*, qwen.qwen3".parse().unwrap();
+        assert!(patterns.any_matches("us.anthropic.claude-opus-5") && patterns.any_matches("qwen.qwen3"));
+        assert!(!patterns.any_matches("qwen.qwen3-next") && !patterns.any_matches("amazon.nova-lite"));
+    }
+
+    #[test]
+    fn a_host_is_trusted_at_any_address_only_with_its_port() {
+        let hosts: Hosts = "cdn.example, *.img.example, minio:9000, [::1]:80".parse().unwrap();
+        assert_eq!(hosts.trust("cdn.example", 443), Trust::Public);
+        assert_eq!(hosts.trust("a.img.example", 443), Trust::Public);
+        assert_eq!(hosts.trust("img.example", 443), Trust::Refused);
+        assert_eq!(hosts.trust("cdn.example.evil", 443), Trust::Refused);
+        assert_eq!(hosts.trust("minio", 9000), Trust::Any);
+        assert_eq!(hosts.trust("minio", 9001), Trust::Refused);
+        assert_eq!(hosts.trust("[::1]", 80), Trust::Any);
+        assert_eq!(Hosts::default().trust("anything", 1), Trust::Public);
+        assert!("http://x".parse::<Hosts>().is_err() && "a*b".parse::<Hosts>().is_err());
     }
 
     #[test]

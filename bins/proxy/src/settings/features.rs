@@ -1,0 +1,112 @@
+//! What requests may use: beta flags, prompt caching, switches, media behind URLs.
+
+use clap::Args;
+use convert::native;
+
+use super::values::{BetaMapping, Flag, Hosts, List, Patterns, Seconds};
+
+#[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "clap knows a setting by its member's name, over all structs")]
+#[command(next_help_heading = "Beta flags")]
+pub(crate) struct Betas {
+    /// JSON object {flag: flag or [flags]}, or @path to a file with one: what a caller's flag becomes upstream.
+    #[arg(
+        long,
+        env = "BETA_HEADER_MAPPING",
+        value_name = "JSON",
+        default_value = r#"{"advanced-tool-use-2025-11-20":["tool-examples-2025-10-29","tool-search-tool-2025-10-19"]}"#
+    )]
+    pub(crate) beta_mapping: BetaMapping,
+    /// Flags that are never sent, comma-separated.
+    #[arg(long, env = "BETA_HEADERS_BLOCKLIST", default_value = "", value_name = "LIST")]
+    pub(crate) beta_blocklist: List,
+    /// Models that BETA_HEADER_MAPPING applies to: patterns on the Bedrock id, comma-separated; `*` is any text.
+    #[arg(long, env = "BETA_HEADER_SUPPORTED_MODELS", default_value = "*claude*", value_name = "LIST")]
+    pub(crate) beta_models: Patterns,
+    /// What becomes of a flag that no table knows: drop or pass. Bedrock refuses requests with a wrong one.
+    #[arg(long, env = "BETA_UNKNOWN", default_value = "drop", value_name = "FATE",
+        value_parser = ["drop", "pass"], ignore_case = true)]
+    pub(crate) beta_unknown: String,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Prompt caching")]
+pub(crate) struct Caching {
+    /// Whether cache markers are carried; otherwise all of them are left out (alias ENABLE_PROMPT_CACHING).
+    #[arg(long, env = "PROMPT_CACHING_ENABLED", default_value = "true", value_name = "BOOL")]
+    pub(crate) caching_enabled: Flag,
+    /// Life of what is cached under a marker that names none: 5m or 1h [default: Bedrock's, 5m].
+    #[arg(long, env = "DEFAULT_CACHE_TTL", value_name = "TTL", value_parser = ["5m", "1h"])]
+    pub(crate) default_cache_ttl: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Switches")]
+pub(crate) struct Switches {
+    /// Whether requests may have tools.
+    #[arg(long, env = "ENABLE_TOOL_USE", default_value = "true", value_name = "BOOL")]
+    pub(crate) tool_use: Flag,
+    /// Whether models may think; otherwise `thinking` is left out of requests.
+    #[arg(long, env = "ENABLE_EXTENDED_THINKING", default_value = "true", value_name = "BOOL")]
+    pub(crate) thinking: Flag,
+    /// Whether requests may hold documents.
+    #[arg(long, env = "ENABLE_DOCUMENT_SUPPORT", default_value = "true", value_name = "BOOL")]
+    pub(crate) documents: Flag,
+    /// Whether requests may hold images.
+    #[arg(long, env = "ENABLE_VISION", default_value = "true", value_name = "BOOL")]
+    pub(crate) vision: Flag,
+}
+
+#[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "clap knows a setting by its member's name, over all structs")]
+#[command(next_help_heading = "Media behind URLs")]
+pub(crate) struct Fetching {
+    /// Whether the gateway fetches images and documents that requests name by URL; otherwise 400.
+    #[arg(long, env = "ENABLE_IMAGE_URL_FETCH", default_value = "false", value_name = "BOOL")]
+    pub(crate) fetch_urls: Flag,
+    /// Time for all that one request names, redirects included, in seconds.
+    #[arg(long, env = "IMAGE_URL_FETCH_TIMEOUT_S", default_value = "30", value_name = "SECONDS")]
+    pub(crate) fetch_timeout: Seconds,
+    /// Largest one in bytes.
+    #[arg(long, env = "IMAGE_URL_FETCH_MAX_BYTES", default_value = "20971520", value_name = "BYTES")]
+    pub(crate) fetch_max_bytes: usize,
+    /// Hosts to fetch from, comma-separated: `name`, `*.name` or `*`, at public addresses only, or `name:port`, which is
+    /// trusted even at a private address [default: any host at a public address].
+    #[arg(long, env = "IMAGE_URL_FETCH_ALLOW_HOSTS", default_value = "", value_name = "LIST")]
+    pub(crate) fetch_hosts: Hosts,
+}
+
+impl Betas {
+    /// What was decided about the flags of requests to this model.
+    pub(crate) fn policy(&self, upstream_id: &str, certain_only: bool) -> native::beta::Policy<'_> {
+        let mapped = self.beta_models.any_matches(upstream_id);
+        native::beta::Policy {
+            mapping: if mapped { &self.beta_mapping.0 } else { &[] },
+            blocklist: &self.beta_blocklist.0,
+            pass_unknown: self.beta_unknown.eq_ignore_ascii_case("pass"),
+            certain_only,
+        }
+    }
+}
+
+impl Caching {
+    /// Whether markers without a TTL are to live for an hour.
+    pub(crate) fn hour_by_default(&self) -> bool {
+        self.default_cache_ttl.as_deref() == Some("1h")
+    }
+
+    pub(crate) fn native_ttl(&self) -> Option<native::Ttl> {
+        let hour = self.hour_by_default();
+        self.default_cache_ttl.is_some().then_some(if hour {
+            native::Ttl::OneHour
+        } else {
+            native::Ttl::FiveMinutes
+        })
+    }
+
+    pub(crate) fn converse_ttl(&self) -> Option<convert::converse::request::Ttl> {
+        use convert::converse::request::Ttl;
+        let hour = self.hour_by_default();
+        self.default_cache_ttl.is_some().then_some(if hour { Ttl::OneHour } else { Ttl::FiveMinutes })
+    }
+}
