@@ -228,7 +228,7 @@ class Stand:
 
     def __init__(self, **settings):
         gateway, keys = program("outcrop-proxy"), program("outcrop-keys")
-        simulator = program("examples/serve")
+        simulator = program("bedrock-sim")
         self._dir = tempfile.TemporaryDirectory(prefix="outcrop-clients-")
         self._database = os.path.join(self._dir.name, "outcrop.db")
         self._keys_program = keys

@@ -2,7 +2,12 @@
 //!
 //! Both run over real TCP. The caller is written by hand because tests need what client libraries hide: half a request, a
 //! reply read byte by byte, a connection that is dropped.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that cannot go on fails its test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that cannot go on fails its test"
+)]
 #![expect(clippy::missing_panics_doc, reason = "as above")]
 
 mod caller;

@@ -202,3 +202,13 @@ async fn a_guesser_is_slowed_down() {
     assert_eq!((reply.status, reply.error().0.as_str()), (429, "rate_limit_error"));
     assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
 }
+
+#[tokio::test]
+async fn a_thread_is_refused_in_the_way_that_lets_the_sdks_go_on_without() {
+    let gateway = Gateway::start().await;
+    let mut request = hello(CLAUDE, "Hi", false);
+    request["thread"] = json!({ "type": "create" });
+    let reply = gateway.caller().messages(&request).await;
+    assert_eq!(reply.status, 400);
+    assert_eq!(reply.json()["error"]["details"]["error_code"], "thread_unsupported_request");
+}

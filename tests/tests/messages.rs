@@ -195,7 +195,7 @@ async fn events_leave_one_by_one_as_they_come() {
         let body = hello(model, "sim:words=6", true).to_string();
         let mut reply = gateway.caller().send("POST", "/v1/messages", body.as_bytes()).await;
         let mut reads = 0;
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         while reply.read(&mut buffer).await.unwrap() > 0 {
             reads += 1;
         }
@@ -234,7 +234,7 @@ async fn usage_of_every_request_is_booked_as_the_upstream_reported_it() {
     for row in &rows {
         assert_eq!((row.http_status, row.estimated), (200, false));
         assert!(row.upstream_request_id.is_some() && row.attempts == 1);
-        assert_eq!(row.is_unpriced(), false, "{}", row.base_model);
+        assert!(!row.is_unpriced(), "{}", row.base_model);
     }
     assert_eq!(rows.iter().filter(|row| row.lane == "native").count(), 2);
     assert_eq!(rows.iter().filter(|row| row.stream).count(), 2);

@@ -43,7 +43,7 @@ impl Recorded {
         let tools = self.body["tools"].as_array().map_or(&[][..], Vec::as_slice);
         tools.iter().filter_map(|tool| tool["type"].as_str()).any(|kind| {
             let server = |prefix: &&str| kind.starts_with(*prefix);
-            SERVER_TOOLS.iter().any(|prefix| server(prefix))
+            SERVER_TOOLS.iter().any(server)
         })
     }
 
@@ -62,11 +62,8 @@ fn named_by(variable: &str) -> Option<PathBuf> {
     }
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{variable} must be set on CI");
     // Past the harness's capture: a skipped test must not look like one that ran.
-    writeln!(
-        std::io::stderr(),
-        "\n*** SKIPPED: {variable} is not set, recorded requests are not played back ***"
-    )
-    .unwrap();
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "\nSKIPPED: {variable} is not set, recorded requests are not played back").unwrap();
     None
 }
 

@@ -69,7 +69,8 @@ fn crates_depend_downwards_only() {
     for package in packages().iter().filter(|package| name(package) != "tests") {
         let own = name(package);
         let layer = LAYERS.iter().find(|(name, _)| *name == own);
-        let (_, allowed) = layer.unwrap_or_else(|| panic!("{own} has no place among the layers: give it one"));
+        let (_, allowed) =
+            layer.unwrap_or_else(|| panic!("{own} has no place among the layers: give it one"));
         for dependency in dependencies(package) {
             let ours = LAYERS.iter().any(|(name, _)| *name == dependency);
             assert!(
@@ -103,7 +104,10 @@ fn each_outside_thing_has_its_owner() {
         let own = name(&package);
         for dependency in dependencies(&package) {
             if let Some((_, owners)) = OWNERS.iter().find(|(thing, _)| *thing == dependency) {
-                assert!(owners.contains(&own.as_str()), "{own} must not use {dependency}: it belongs to {owners:?}");
+                assert!(
+                    owners.contains(&own.as_str()),
+                    "{own} must not use {dependency}: it belongs to {owners:?}"
+                );
             }
         }
     }
@@ -140,7 +144,11 @@ fn files_stay_short_enough_to_be_read_at_once() {
             let text = fs::read_to_string(file).unwrap();
             let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
             let limit = if file.ends_with("main.rs") { 60 } else { 420 };
-            assert!(lines <= limit, "{} has {lines} lines without its tests; would a reader split it?", file.display());
+            assert!(
+                lines <= limit,
+                "{} has {lines} lines without its tests; would a reader split it?",
+                file.display()
+            );
             let header = text.lines().next().unwrap_or_default();
             assert!(header.starts_with("//!"), "{} does not say what it is for", file.display());
         }
@@ -169,7 +177,8 @@ fn no_fixture_lacks_its_expectation() {
 fn env_example() -> String {
     let command = settings::command();
     let mut topics: Vec<(String, String)> = Vec::new();
-    for argument in command.get_arguments().filter(|argument| matches!(argument.get_action(), ArgAction::Set)) {
+    for argument in command.get_arguments().filter(|argument| matches!(argument.get_action(), ArgAction::Set))
+    {
         let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else { continue };
         let topic = argument.get_help_heading().unwrap_or("Other").to_owned();
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
@@ -200,7 +209,10 @@ fn the_env_example_says_what_the_code_reads() {
         fs::write(&path, &expected).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(found, expected, "run `UPDATE=1 cargo test -p outcrop-tests --test tidy` and read the difference");
+    assert_eq!(
+        found, expected,
+        "run `UPDATE=1 cargo test -p outcrop-tests --test tidy` and read the difference"
+    );
 }
 
 #[test]

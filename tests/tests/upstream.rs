@@ -1,5 +1,4 @@
 //! An upstream that refuses, stalls, resets, throttles, or dies mid-stream.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use std::time::Duration;
 

@@ -141,12 +141,24 @@ pub(crate) struct ApiError {
     /// The field at fault, where there is one (`param` for OpenAI callers).
     pub(crate) path: Option<String>,
     pub(crate) retry_after: Option<Duration>,
+    /// JSON for `error.details`, which SDKs decide by.
+    pub(crate) details: Option<&'static str>,
+    /// How often the upstream was called, where it was.
+    pub(crate) attempts: u32,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), path: None, retry_after: None, headers: Vec::new() }
+        Self {
+            kind,
+            message: message.into(),
+            path: None,
+            retry_after: None,
+            details: None,
+            attempts: 0,
+            headers: Vec::new(),
+        }
     }
 
     /// A fault of one field, in Anthropic's form `path: what is wrong`.
@@ -160,6 +172,12 @@ impl ApiError {
         self
     }
 
+    /// After so many upstream calls.
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
@@ -170,9 +188,12 @@ impl ApiError {
         let (_, anthropic, openai, code, _) = self.kind.row();
         let message = json(&self.message);
         match dialect {
-            Dialect::Anthropic => format!(
-                r#"{{"type":"error","error":{{"type":"{anthropic}","message":{message}}},"request_id":"{id}"}}"#
-            ),
+            Dialect::Anthropic => {
+                let details = self.details.map(|json| format!(r#","details":{json}"#)).unwrap_or_default();
+                format!(
+                    r#"{{"type":"error","error":{{"type":"{anthropic}","message":{message}{details}}},"request_id":"{id}"}}"#
+                )
+            }
             Dialect::OpenAi => {
                 let param = self.path.as_deref().map_or_else(|| "null".to_owned(), json);
                 let code = code.map_or_else(|| "null".to_owned(), json);

@@ -39,6 +39,7 @@ pub(crate) async fn create(
     let body = read(gateway, context, body, &mut held).await?;
     let doc = native::parse(text(&body)?).map_err(|fault| malformed(&fault))?;
     let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
+    no_threads(&doc)?;
     record.streamed(ask.stream);
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages"))?;
@@ -65,6 +66,16 @@ pub(crate) async fn create(
         return stream::reply(gateway, context, admission, record, opening, held).await;
     }
     whole(&job, admission, record, prepared, &Said { reply, hour_writes, debug }).await
+}
+
+/// Threads live on Anthropic's servers. The SDKs' tool runner asks for one, and with these details it goes on without.
+fn no_threads(doc: &native::Doc<'_>) -> Result<(), ApiError> {
+    if doc.root().get("thread").is_some_and(|thread| thread.is_object()) {
+        let details = r#"{"error_code":"thread_unsupported_request","unsupported":["thread"]}"#;
+        let error = ApiError::field("thread", "Threads are not supported by this gateway");
+        return Err(ApiError { details: Some(details), ..error });
+    }
+    Ok(())
 }
 
 /// What a whole answer needs beside the upstream's body.
@@ -112,6 +123,8 @@ async fn whole(
             Ok(response)
         }
         Err(error) => {
+            record.attempts(error.attempts);
+            admission.answered(None, error.attempts);
             admission.settle(failure(&error), now);
             Err(error)
         }

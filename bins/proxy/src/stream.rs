@@ -73,6 +73,8 @@ pub(crate) async fn reply(
             Source::Open(Box::new(answered.reply))
         }
         Ok(Err(error)) => {
+            record.attempts(error.attempts);
+            admission.answered(None, error.attempts);
             admission.settle(failure(&error), Instant::now());
             return Err(error);
         }

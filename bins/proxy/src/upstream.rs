@@ -123,7 +123,7 @@ pub(crate) fn api_error(error: &bedrock::Error, resolution: &Resolution, input_e
         _ if kind == Kind::ContextTooLong => overflow(&error.message, resolution, input_estimate),
         _ => scrubbed(&error.message),
     };
-    ApiError::new(kind, message).retry_after(error.retry_after)
+    ApiError::new(kind, message).retry_after(error.retry_after).after(error.attempts)
 }
 
 fn kind(error: &bedrock::Error) -> Kind {

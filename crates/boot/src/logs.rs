@@ -160,7 +160,7 @@ fn json_line(
     write!(out, "{{\"timestamp\":\"{at}\",\"level\":\"INFO\",\"message\":\"{message}\"")?;
     for (name, value) in fields {
         match value {
-            Value::Absent => continue,
+            Value::Absent => {}
             Value::Text(text) => {
                 write!(out, ",\"{name}\":\"")?;
                 escaped(out, text)?;
@@ -183,7 +183,7 @@ fn text_line(
     write!(out, "{at}  INFO {message}")?;
     for (name, value) in fields {
         match value {
-            Value::Absent => continue,
+            Value::Absent => {}
             Value::Text(text) => {
                 write!(out, " {name}=")?;
                 escaped(out, text)?;

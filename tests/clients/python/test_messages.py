@@ -312,10 +312,9 @@ def test_the_tool_runner_of_the_helpers_calls_python(client, model):
         called.append(city)
         return f"snow in {city}"
 
-    # Conversations that the server keeps came with the current generation; Bedrock has none.
-    alone = {} if anthropic.__version__.startswith("0.") else {"thread": False}
+    # The current generation asks for a conversation that the server keeps, and goes on without when told why not.
     ask = user('call get_weather with {"city": "Oslo"}')
-    runner = client.beta.messages.tool_runner(model=model, max_tokens=200, tools=[get_weather], messages=ask, **alone)
+    runner = client.beta.messages.tool_runner(model=model, max_tokens=200, tools=[get_weather], messages=ask)
     assert "snow in Oslo" in text(runner.until_done())
     assert called == ["Oslo"]
 

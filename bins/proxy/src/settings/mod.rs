@@ -18,7 +18,7 @@ pub(crate) use values::{Flag, Hosts, List, Mapping, Millis, Seconds, Secret, Tru
 
 /// Outcrop's data plane: the Anthropic Messages API in front, AWS Bedrock behind.
 #[derive(Debug, Parser)]
-#[command(name = "outcrop-proxy", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "outcrop-proxy", version, about)]
 pub struct Cli {
     /// Without a command, the gateway runs.
     #[command(subcommand)]

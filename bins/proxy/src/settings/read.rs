@@ -50,6 +50,10 @@ pub fn read(
     let mut line: Vec<OsString> = arguments.into_iter().collect();
     let given = line.clone();
     let command = command();
+    // Help names the variables, which the command that parses does not know.
+    if given.iter().any(|text| text == "--help" || text == "-h" || text == "--version" || text == "-V") {
+        command.clone().get_matches_from(&given);
+    }
     let mut problems = Vec::new();
     for argument in command.get_arguments() {
         let Some((variable, value)) = value_of(argument, &environment) else { continue };
