@@ -41,10 +41,8 @@ struct Recorded {
 impl Recorded {
     fn has_server_tool(&self) -> bool {
         let tools = self.body["tools"].as_array().map_or(&[][..], Vec::as_slice);
-        tools.iter().filter_map(|tool| tool["type"].as_str()).any(|kind| {
-            let server = |prefix: &&str| kind.starts_with(*prefix);
-            SERVER_TOOLS.iter().any(server)
-        })
+        let server = |kind: &str| SERVER_TOOLS.iter().any(|prefix| kind.starts_with(prefix));
+        tools.iter().filter_map(|tool| tool["type"].as_str()).any(server)
     }
 
     /// The model for the native lane: the recorded one where it is Claude.
@@ -62,8 +60,8 @@ fn named_by(variable: &str) -> Option<PathBuf> {
     }
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{variable} must be set on CI");
     // Past the harness's capture: a skipped test must not look like one that ran.
-    let mut stderr = std::io::stderr();
-    writeln!(stderr, "\nSKIPPED: {variable} is not set, recorded requests are not played back").unwrap();
+    let line = format!("\n*** SKIPPED: {variable} is not set, recorded requests are not played back ***\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     None
 }
 
