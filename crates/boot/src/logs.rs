@@ -123,7 +123,7 @@ impl io::Write for Queue {
 /// Whether lines are JSON; unset until the start.
 static JSON: OnceLock<bool> = OnceLock::new();
 
-/// A value of a [`line`].
+/// A value of a [`line()`].
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// Text; escaped.

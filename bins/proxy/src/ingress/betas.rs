@@ -7,16 +7,14 @@ use convert::native::{self, Member, Value, beta};
 const FIELD: &str = "anthropic_beta";
 
 /// The body with the flags that may travel; `None` where it may travel as it is.
-pub(super) fn filtered(body: &[u8], model: &Model, certain_only: bool) -> Option<Bytes> {
+pub(super) fn filtered(body: &[u8], model: &Model, policy: &beta::Policy<'_>) -> Option<Bytes> {
     let text = std::str::from_utf8(body).ok().filter(|text| text.contains(FIELD))?;
     // What cannot be read is the upstream's to refuse.
     let doc = native::parse(text).ok()?;
     let field = doc.root().member(FIELD)?;
     let asked: Vec<String> =
         field.value.items().filter_map(|flag| flag.str().map(std::borrow::Cow::into_owned)).collect();
-    let mapping = beta::default_mapping();
-    let policy = beta::Policy { mapping: &mapping, certain_only, ..beta::Policy::default() };
-    let (sent, _) = beta::flags(&[], &asked, &[], model, &policy);
+    let (sent, _) = beta::flags(&[], &asked, &[], model, policy);
     if sent == asked {
         return None;
     }
@@ -56,7 +54,9 @@ mod tests {
     fn filter(body: &str, certain_only: bool) -> Option<String> {
         let resolution =
             Catalog::builtin().resolve("claude-sonnet-4-6", Scope::Global, "us-east-1", false).unwrap();
-        filtered(body.as_bytes(), resolution.model, certain_only)
+        let mapping = beta::default_mapping();
+        let policy = beta::Policy { mapping: &mapping, certain_only, ..beta::Policy::default() };
+        filtered(body.as_bytes(), resolution.model, &policy)
             .map(|body| String::from_utf8(body.to_vec()).unwrap())
     }
 

@@ -139,7 +139,8 @@ impl Passage {
     }
 
     fn filter(&mut self, certain_only: bool) -> bool {
-        let filtered = betas::filtered(&self.body, self.resolution.model, certain_only);
+        let policy = self.gateway.shared.settings.betas.policy(&self.resolution.upstream_id, certain_only);
+        let filtered = betas::filtered(&self.body, self.resolution.model, &policy);
         let changed = filtered.is_some();
         self.body = filtered.unwrap_or_else(|| self.body.clone());
         changed
