@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
 use outcrop_proxy::{Gate, settings};
-use store::{Store, UsageQuery, UsageRow};
+use store::{KeyHasher, KeyId, KeyRecord, NewKey, Store, Timestamp, UsageQuery, UsageRow};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -15,6 +15,8 @@ use crate::Caller;
 
 /// The static key of every test gateway.
 pub const MASTER: &str = "master-key-of-the-black-box-tests";
+/// The pepper of [`Options::with_keys`].
+const HASH_SECRET: &str = "a-hash-secret-of-thirty-two-bytes-or-more";
 /// What the gateway authenticates to the simulator with.
 const BEDROCK_KEY: &str = "ABSKblackboxtests";
 
@@ -30,6 +32,13 @@ pub struct Options {
 }
 
 impl Options {
+    /// With [`HASH_SECRET`], so that [`Gateway::key`] can store keys.
+    pub fn with_keys(settings: &[&str]) -> Self {
+        let mut options = Self::with(settings);
+        options.settings.push(format!("--key-hash-secret={HASH_SECRET}"));
+        options
+    }
+
     /// With these settings.
     pub fn with(settings: &[&str]) -> Self {
         Self { settings: settings.iter().map(ToString::to_string).collect(), ..Self::default() }
@@ -108,6 +117,21 @@ impl Gateway {
         Caller::new(self.addr, MASTER)
     }
 
+    /// Stores a key that may use these models; needs [`Options::with_keys`].
+    pub async fn key(&self, allowed_models: &[&str]) -> (String, KeyRecord) {
+        let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
+        let (key, key_id) = {
+            let mut rng = rand::rng();
+            (NewKey::generate(&mut rng), KeyId::generate(&mut rng))
+        };
+        let record = KeyRecord {
+            allowed_models: Some(allowed_models.iter().map(ToString::to_string).collect()),
+            ..KeyRecord::new(key_id, &key, "alice", "laptop", Timestamp::now())
+        };
+        self.store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
+        (key.reveal().to_owned(), record)
+    }
+
     /// Begins the drain.
     pub fn terminate(&mut self) {
         if let Some(stop) = self.stop.take() {
@@ -125,9 +149,9 @@ impl Gateway {
     /// The rows booked under the master key, once there are at least `count`.
     pub async fn rows(&self, count: usize) -> Vec<UsageRow> {
         let query = UsageQuery {
-            key_id: store::KeyId::master(),
-            since: store::Timestamp::EPOCH,
-            until: store::Timestamp::now().plus_millis(60_000),
+            key_id: KeyId::master(),
+            since: Timestamp::EPOCH,
+            until: Timestamp::now().plus_millis(60_000),
         };
         loop {
             let rows = self.store.usage_rows(&query, &store::Page::first(10_000)).await.unwrap().items;

@@ -1,47 +1,13 @@
 //! Bad input: each gets a clear error in the caller's dialect, and nothing crashes or leaks.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use outcrop_tests::{CLAUDE, Caller, Gateway, LANES, Options, hello};
 use serde_json::json;
-use store::{KeyHasher, KeyId, KeyRecord, NewKey, Timestamp};
-
-const SECRET: &str = "a-hash-secret-of-thirty-two-bytes-or-more";
-
-async fn stored_key(gateway: &Gateway) -> (String, KeyRecord) {
-    let hasher = KeyHasher::new(SECRET.as_bytes()).unwrap();
-    let (key, key_id) = {
-        let mut rng = rand::rng();
-        (NewKey::generate(&mut rng), KeyId::generate(&mut rng))
-    };
-    let now = Timestamp::now();
-    let record = KeyRecord {
-        key_id,
-        user_id: "alice".to_owned(),
-        name: "laptop".to_owned(),
-        owner_name: None,
-        prefix: key.prefix().to_owned(),
-        last4: key.last4().to_owned(),
-        is_active: true,
-        deactivated_reason: None,
-        created_at: now,
-        created_by: None,
-        updated_at: now,
-        last_used_at: None,
-        expires_at: None,
-        version: 1,
-        allowed_models: Some(vec!["*claude*".to_owned()]),
-        denied_models: None,
-        metadata: std::collections::BTreeMap::new(),
-    };
-    gateway.store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
-    (key.reveal().to_owned(), record)
-}
 
 #[tokio::test]
 async fn keys_that_do_not_admit_read_alike_and_are_never_retried() {
-    let options = Options::with(&[&format!("--key-hash-secret={SECRET}"), "--key-cache-ttl-seconds=0"]);
+    let options = Options::with_keys(&["--key-cache-ttl-seconds=0"]);
     let gateway = Gateway::with(options).await;
-    let (key, mut record) = stored_key(&gateway).await;
+    let (key, mut record) = gateway.key(&["*claude*"]).await;
     let good = Caller::new(gateway.addr, &key);
     assert_eq!(good.messages(&hello(CLAUDE, "Hi", false)).await.status, 200);
     record.is_active = false;
@@ -59,8 +25,8 @@ async fn keys_that_do_not_admit_read_alike_and_are_never_retried() {
 
 #[tokio::test]
 async fn a_model_outside_the_keys_list_is_forbidden_under_every_name() {
-    let gateway = Gateway::with(Options::with(&[&format!("--key-hash-secret={SECRET}")])).await;
-    let (key, _) = stored_key(&gateway).await;
+    let gateway = Gateway::with(Options::with_keys(&[])).await;
+    let (key, _) = gateway.key(&["*claude*"]).await;
     let caller = Caller::new(gateway.addr, &key);
     for model in ["amazon.nova-lite-v1:0", "us.amazon.nova-lite-v1:0", "qwen.qwen3-32b-v1:0"] {
         let reply = caller.messages(&hello(model, "Hi", false)).await;

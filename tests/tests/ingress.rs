@@ -8,10 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use bedrock_sim::Fault;
 use outcrop_tests::{Caller, Gateway, MASTER, Options, QWEN, Reply, hello};
 use serde_json::{Value, json};
-use store::{KeyHasher, KeyId, KeyRecord, NewKey, RowStatus, Timestamp};
+use store::RowStatus;
 use tokio::io::AsyncReadExt as _;
 
-const SECRET: &str = "a-hash-secret-of-thirty-two-bytes-or-more";
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
 
 /// A caller as an SDK is with `AWS_BEARER_TOKEN_BEDROCK`.
@@ -396,41 +395,10 @@ async fn profiles_are_listed_in_the_control_planes_shape_without_an_account() {
     assert_eq!((status, name.as_str()), (404, "ResourceNotFoundException"));
 }
 
-/// A key that may use Sonnet and nothing else.
-async fn narrow_key(gateway: &Gateway) -> String {
-    let hasher = KeyHasher::new(SECRET.as_bytes()).unwrap();
-    let (key, key_id) = {
-        let mut rng = rand::rng();
-        (NewKey::generate(&mut rng), KeyId::generate(&mut rng))
-    };
-    let now = Timestamp::now();
-    let record = KeyRecord {
-        key_id,
-        user_id: "alice".to_owned(),
-        name: "laptop".to_owned(),
-        owner_name: None,
-        prefix: key.prefix().to_owned(),
-        last4: key.last4().to_owned(),
-        is_active: true,
-        deactivated_reason: None,
-        created_at: now,
-        created_by: None,
-        updated_at: now,
-        last_used_at: None,
-        expires_at: None,
-        version: 1,
-        allowed_models: Some(vec!["*claude-sonnet-4-5*".to_owned()]),
-        denied_models: None,
-        metadata: std::collections::BTreeMap::new(),
-    };
-    gateway.store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
-    key.reveal().to_owned()
-}
-
 #[tokio::test]
 async fn a_key_calls_and_sees_only_the_models_of_its_lists() {
-    let gateway = Gateway::with(Options::with(&[&format!("--key-hash-secret={SECRET}")])).await;
-    let caller = Caller::new(gateway.addr, &narrow_key(&gateway).await);
+    let gateway = Gateway::with(Options::with_keys(&[])).await;
+    let caller = Caller::new(gateway.addr, &gateway.key(&["*claude-sonnet-4-5*"]).await.0);
     let allowed = caller.post(&format!("/model/{CLAUDE}/invoke"), invoke_body("Hi").as_bytes()).await;
     assert_eq!(allowed.status, 200, "{}", allowed.text());
     for operation in ["invoke", "converse-stream", "count-tokens"] {

@@ -88,24 +88,15 @@ fn new_record(wanted: &Create, key: &NewKey, now: Timestamp) -> Result<KeyRecord
     if metadata.len() < wanted.meta.len() {
         return Err(Failure::usage("--meta: the same key twice"));
     }
+    let key_id = KeyId::generate(&mut rand::rng());
     let record = KeyRecord {
-        key_id: KeyId::generate(&mut rand::rng()),
-        user_id: wanted.user_id.clone(),
-        name: wanted.name.clone(),
         owner_name: wanted.owner.clone(),
-        prefix: key.prefix().to_owned(),
-        last4: key.last4().to_owned(),
-        is_active: true,
-        deactivated_reason: None,
-        created_at: now,
         created_by: Some("cli".to_owned()),
-        updated_at: now,
-        last_used_at: None,
         expires_at,
-        version: 1,
         allowed_models: some(&wanted.allow_model),
         denied_models: some(&wanted.deny_model),
         metadata,
+        ..KeyRecord::new(key_id, key, &wanted.user_id, &wanted.name, now)
     };
     record.check()?;
     Ok(record)

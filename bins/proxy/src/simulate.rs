@@ -33,7 +33,11 @@ pub(crate) async fn fresh_key(store: &dyn Store, hasher: &KeyHasher) -> Result<N
     let (key, record) = {
         let mut rng = rand::rng();
         let key = NewKey::generate(&mut rng);
-        let record = record(&key, KeyId::generate(&mut rng), Timestamp::now());
+        let key_id = KeyId::generate(&mut rng);
+        let record = KeyRecord {
+            created_by: Some("outcrop-proxy --simulate".to_owned()),
+            ..KeyRecord::new(key_id, &key, "simulate", "made by --simulate", Timestamp::now())
+        };
         (key, record)
     };
     store
@@ -41,28 +45,6 @@ pub(crate) async fn fresh_key(store: &dyn Store, hasher: &KeyHasher) -> Result<N
         .await
         .map_err(|error| StartError::Failed(format!("the key of --simulate cannot be stored: {error}")))?;
     Ok(key)
-}
-
-fn record(key: &NewKey, key_id: KeyId, now: Timestamp) -> KeyRecord {
-    KeyRecord {
-        key_id,
-        user_id: "simulate".to_owned(),
-        name: "made by --simulate".to_owned(),
-        owner_name: None,
-        prefix: key.prefix().to_owned(),
-        last4: key.last4().to_owned(),
-        is_active: true,
-        deactivated_reason: None,
-        created_at: now,
-        created_by: Some("outcrop-proxy --simulate".to_owned()),
-        updated_at: now,
-        last_used_at: None,
-        expires_at: None,
-        version: 1,
-        allowed_models: None,
-        denied_models: None,
-        metadata: std::collections::BTreeMap::new(),
-    }
 }
 
 /// What is printed once: the key, and lines to paste.

@@ -61,25 +61,7 @@ impl Fixture {
         let mut rng = rand::rng();
         let key = NewKey::generate(&mut rng);
         let now = self.at(0).wall;
-        let mut record = KeyRecord {
-            key_id: KeyId::generate(&mut rng),
-            user_id: "alice".to_owned(),
-            name: "laptop".to_owned(),
-            owner_name: None,
-            prefix: key.prefix().to_owned(),
-            last4: key.last4().to_owned(),
-            is_active: true,
-            deactivated_reason: None,
-            created_at: now,
-            created_by: None,
-            updated_at: now,
-            last_used_at: None,
-            expires_at: None,
-            version: 1,
-            allowed_models: None,
-            denied_models: None,
-            metadata: std::collections::BTreeMap::new(),
-        };
+        let mut record = KeyRecord::new(KeyId::generate(&mut rng), &key, "alice", "laptop", now);
         change(&mut record);
         self.store.put_new_key(&self.hasher.hash_new(&key), &record).await.unwrap();
         (PresentedKey::new(key.reveal()), record)

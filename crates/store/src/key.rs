@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Error, Result, Timestamp, base62};
+use crate::{Error, NewKey, Result, Timestamp, base62};
 
 /// The public name of a key: `key_` and 16 base-62 characters. Two names stand for callers without a record:
 /// [`KeyId::master`] and [`KeyId::anonymous`]; the store keeps their usage and never a record of theirs.
@@ -182,6 +182,29 @@ impl fmt::Display for KeyStatus {
 }
 
 impl KeyRecord {
+    /// The record of a key just made: active, for every model, for ever.
+    pub fn new(key_id: KeyId, key: &NewKey, user_id: &str, name: &str, now: Timestamp) -> Self {
+        Self {
+            key_id,
+            user_id: user_id.to_owned(),
+            name: name.to_owned(),
+            owner_name: None,
+            prefix: key.prefix().to_owned(),
+            last4: key.last4().to_owned(),
+            is_active: true,
+            deactivated_reason: None,
+            created_at: now,
+            created_by: None,
+            updated_at: now,
+            last_used_at: None,
+            expires_at: None,
+            version: 1,
+            allowed_models: None,
+            denied_models: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
     /// What the record means at `now`. A revoked key stays revoked when its time passes.
     pub fn status(&self, now: Timestamp) -> KeyStatus {
         if !self.is_active {
