@@ -1,5 +1,6 @@
 //! An upstream that refuses, stalls, resets, throttles, or dies mid-stream.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bedrock_sim::{Fault, Place};
@@ -197,4 +198,17 @@ async fn a_field_that_bedrock_refuses_by_name_is_left_out_and_remembered() {
     assert_eq!(gateway.sim.requests().len(), 2, "refused once, then sent without it");
     assert_eq!(gateway.caller().messages(&request).await.status, 200);
     assert_eq!(gateway.sim.requests().len(), 3, "remembered");
+}
+
+#[tokio::test]
+async fn streams_of_one_caller_after_another_share_an_upstream_connection() {
+    let gateway = Gateway::start().await;
+    for model in LANES {
+        for _ in 0..5 {
+            let reply = gateway.caller().messages(&hello(model, "Hi", true)).await;
+            assert_eq!(events(&reply.text()).last().unwrap().0, "message_stop");
+        }
+    }
+    let connections: BTreeSet<_> = gateway.sim.requests().iter().map(|request| request.peer).collect();
+    assert_eq!(connections.len(), 1, "a stream that is read to its end gives its connection back");
 }

@@ -28,6 +28,8 @@ use crate::upstream::{Answered, Job, api_error};
 
 /// Events that are ready together leave in one write, up to about this size.
 const GATHER_BYTES: usize = 32 * 1024;
+/// How long the end of an upstream's answer may take once its last event is here.
+const READ_OUT: Duration = Duration::from_millis(100);
 /// Bytes of an event that frame its text; only for the estimate of an answer that nobody counted.
 const FRAMING_BYTES: usize = 128;
 
@@ -171,6 +173,9 @@ impl Relay {
                             yield Ok(self.flush());
                         }
                         if !go_on {
+                            if self.decoder.finished() {
+                                read_out(&mut events).await;
+                            }
                             return;
                         }
                     }
@@ -280,6 +285,14 @@ impl Drop for Relay {
             admission.used(tokens);
         }
     }
+}
+
+/// Reads what stands behind the message's end, the last chunk of the transport: a connection that is read to its end goes back
+/// to the pool, and the next stream needs no new one. The caller has everything already.
+async fn read_out(events: &mut EventStream) {
+    let rest = async { while let Some(Ok(_)) = events.next().await {} };
+    // An upstream that dawdles loses its connection; nobody waits for it.
+    let _ = tokio::time::timeout(READ_OUT, rest).await;
 }
 
 fn ending() -> ApiError {

@@ -122,7 +122,7 @@ pub(crate) async fn answer(state: &State, request: Request, peer: Peer) -> Respo
         }
     };
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    state.capture(&parts.method, target, &parts.headers, &body);
+    state.capture(&parts.method, target, &parts.headers, &body, peer.addr());
     let signed = Signed { method: &parts.method, target, headers: &parts.headers, body: &body };
     if let Err(reject) = state.accepted.check(&signed, SystemTime::now()) {
         return refusal(&reject, serial, state);

@@ -1,5 +1,6 @@
 //! What requests share: credentials, scripts, the prompt cache, totals, captures.
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Captured {
     pub headers: Vec<(String, String)>,
     /// The body's bytes.
     pub body: Bytes,
+    /// Where it came from: one address is one connection.
+    pub peer: SocketAddr,
 }
 
 impl Captured {
@@ -176,7 +179,14 @@ impl State {
         fault
     }
 
-    pub(crate) fn capture(&self, method: &Method, target: &str, headers: &HeaderMap, body: &Bytes) {
+    pub(crate) fn capture(
+        &self,
+        method: &Method,
+        target: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+        peer: SocketAddr,
+    ) {
         if !self.record {
             return;
         }
@@ -186,6 +196,7 @@ impl State {
             captured.pop_front();
         }
         captured.push_back(Captured {
+            peer,
             method: method.to_string(),
             path: target.to_owned(),
             headers: headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
