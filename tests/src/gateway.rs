@@ -32,7 +32,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// With [`HASH_SECRET`], so that [`Gateway::key`] can store keys.
+    /// With a known pepper, so that [`Gateway::key`] can store keys.
     pub fn with_keys(settings: &[&str]) -> Self {
         let mut options = Self::with(settings);
         options.settings.push(format!("--key-hash-secret={HASH_SECRET}"));

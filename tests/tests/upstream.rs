@@ -126,7 +126,12 @@ async fn a_stream_that_breaks_ends_with_one_error_event_and_is_not_replayed() {
         }
     }
     let rows = gateway.rows(cases.len() * 2).await;
-    assert!(rows.iter().all(|row| row.status == RowStatus::UpstreamError && row.output_tokens > 0));
+    // Some four short words came: what frames them is not booked.
+    let few = |tokens: u64| (1..10).contains(&tokens);
+    assert!(
+        rows.iter().all(|row| row.status == RowStatus::UpstreamError && few(row.output_tokens)),
+        "{rows:?}"
+    );
 }
 
 #[tokio::test]

@@ -30,8 +30,10 @@ use crate::upstream::{Answered, Job, api_error};
 const GATHER_BYTES: usize = 32 * 1024;
 /// How long the end of an upstream's answer may take once its last event is here.
 const READ_OUT: Duration = Duration::from_millis(100);
-/// Bytes of an event that frame its text; only for the estimate of an answer that nobody counted.
-const FRAMING_BYTES: usize = 128;
+/// How events that carry content begin, and the bytes of one that frame its text; for the estimate of an answer that nobody
+/// counted.
+const CONTENT: &[u8] = b"event: content_block_";
+const FRAMING_BYTES: usize = 114;
 
 /// A stream that is about to be opened.
 pub(crate) struct Opening {
@@ -220,11 +222,14 @@ impl Relay {
             Some(Err(error)) => Err(api_error(&error, &self.facts.resolution, self.facts.input_estimate)),
             None => self.decoder.on_end(&mut self.out).map(|()| true),
         };
-        let grown = self.out.len() - before;
-        if grown > 0 {
+        let written = self.out.get(before..).unwrap_or_default();
+        if written.starts_with(CONTENT) {
+            // Each event is framed by three line ends; those of the text are escaped.
+            let events = memchr::memchr_iter(b'\n', written).count() / 3;
+            let text = written.len().saturating_sub(events * FRAMING_BYTES);
             let now = Instant::now();
             if let Some(admission) = &mut self.admission {
-                admission.content(grown.saturating_sub(FRAMING_BYTES), now);
+                admission.content(text, now);
             }
             self.record.content(now);
         }
