@@ -1,6 +1,5 @@
 //! Health, readiness and metrics: what was observed, never constants.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,6 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct StoreHealth {
     last: Mutex<Option<(Instant, bool)>>,
-    probes: AtomicU64,
 }
 
 impl StoreHealth {
@@ -35,7 +33,6 @@ impl StoreHealth {
         {
             return healthy;
         }
-        self.probes.fetch_add(1, Ordering::Relaxed);
         let healthy = matches!(tokio::time::timeout(PROBE_LIMIT, store.probe()).await, Ok(Ok(())));
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, healthy));
         healthy

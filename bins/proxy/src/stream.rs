@@ -27,7 +27,7 @@ use crate::request_id::RequestId;
 use crate::upstream::{Answered, Job, api_error};
 
 /// Events that are ready together leave in one write, up to about this size.
-const GATHER_BYTES: usize = 32 * 1024;
+pub(crate) const GATHER_BYTES: usize = 32 * 1024;
 /// How long the end of an upstream's answer may take once its last event is here.
 const READ_OUT: Duration = Duration::from_millis(100);
 /// How events that carry content begin, and the bytes of one that frame its text; for the estimate of an answer that nobody
@@ -300,7 +300,8 @@ async fn read_out(events: &mut EventStream) {
     let _ = tokio::time::timeout(READ_OUT, rest).await;
 }
 
-fn ending() -> ApiError {
+/// What a stream ends with that outlives the drain.
+pub(crate) fn ending() -> ApiError {
     ApiError::new(Kind::Overloaded, "The gateway is shutting down. Try again shortly.")
 }
 

@@ -1,7 +1,7 @@
-//! Patterns of model ids: `*` is any run of characters, everything else is itself, letter case aside.
+//! Patterns of names, of model ids first of all: `*` is any run of characters, everything else is itself, letter case aside.
 
 /// Whether `text` fits `pattern`. Linear in practice: only the last `*` is ever retried.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     let mut retry = None;

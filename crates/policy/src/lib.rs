@@ -14,7 +14,7 @@ mod admission;
 mod caller;
 mod denial;
 mod failures;
-mod glob;
+pub mod glob;
 mod keys;
 mod price;
 

@@ -14,13 +14,11 @@ use store::RowStatus;
 use super::frames;
 use super::reader::Reader;
 use super::refused::Refused;
-use crate::error::{ApiError, Kind};
+use crate::error::ApiError;
 use crate::gateway::{Gateway, Held, Phase};
 use crate::messages::failure;
 use crate::record::Record;
-
-/// Frames that are ready together leave in one write, up to about this size.
-const GATHER_BYTES: usize = 32 * 1024;
+use crate::stream::{self, GATHER_BYTES};
 
 /// A stream on its way. Dropped before its end, it belongs to a caller that left: the admission books what was used.
 pub(super) struct Relay {
@@ -108,8 +106,7 @@ impl Relay {
     }
 
     fn ending(&mut self) -> bool {
-        let error = ApiError::new(Kind::Overloaded, "The gateway is shutting down. Try again shortly.");
-        self.broken(&error, "serviceUnavailableException")
+        self.broken(&stream::ending(), "serviceUnavailableException")
     }
 
     /// Ends the stream with a frame of our own.

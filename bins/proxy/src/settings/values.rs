@@ -151,28 +151,14 @@ impl FromStr for Patterns {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let List(words) = text.parse()?;
-        Ok(Self(words.iter().map(|word| word.to_ascii_lowercase()).collect()))
+        Ok(Self(words))
     }
 }
 
 impl Patterns {
     pub(crate) fn any_matches(&self, text: &str) -> bool {
-        let text = text.to_ascii_lowercase();
-        self.0.iter().any(|pattern| matches(pattern, &text))
+        self.0.iter().any(|pattern| policy::glob::matches(pattern, text))
     }
-}
-
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    let Some(end) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(end)
 }
 
 /// Hosts that media may be fetched from.
@@ -212,7 +198,7 @@ impl Hosts {
         if self.0.contains(&exact) {
             return Trust::Any;
         }
-        if self.0.is_empty() || self.0.iter().any(|pattern| matches(pattern, host)) {
+        if self.0.is_empty() || self.0.iter().any(|pattern| policy::glob::matches(pattern, host)) {
             return Trust::Public;
         }
         Trust::Refused
