@@ -10,6 +10,7 @@ use aws_sigv4::sign::v4;
 use http::{HeaderMap, Method};
 
 use crate::reject::Reject;
+use crate::routes::MANTLE;
 
 /// How far a request's clock may be off.
 const SKEW: Duration = Duration::from_mins(5);
@@ -30,6 +31,12 @@ pub(crate) struct Signed<'r> {
     pub(crate) target: &'r str,
     pub(crate) headers: &'r HeaderMap,
     pub(crate) body: &'r [u8],
+}
+
+impl Signed<'_> {
+    fn service(&self) -> &'static str {
+        if self.target.starts_with(MANTLE) { "bedrock-mantle" } else { "bedrock" }
+    }
 }
 
 /// The parts of an `Authorization: AWS4-HMAC-SHA256 …` header.
@@ -72,7 +79,7 @@ impl Accepted {
         let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
         let Some(authorization) = header("authorization") else {
             return match header("x-api-key") {
-                Some(token) if request.target.starts_with("/anthropic/") => self.bearer(token),
+                Some(token) if request.target.contains("/anthropic/v1/") => self.bearer(token),
                 _ => Err(Reject::front(
                     "MissingAuthenticationTokenException",
                     "Authorization header is missing",
@@ -116,8 +123,9 @@ impl Accepted {
         {
             return Err(unknown());
         }
-        if claim.service != "bedrock" {
-            return Err(invalid("Credential should be scoped to correct service: 'bedrock'. ".to_owned()));
+        let service = request.service();
+        if claim.service != service {
+            return Err(invalid(format!("Credential should be scoped to correct service: '{service}'. ")));
         }
         if self.region.as_ref().is_some_and(|region| region != claim.region) {
             return Err(invalid("Credential should be scoped to a valid region. ".to_owned()));
@@ -170,7 +178,7 @@ impl Accepted {
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(claim.region)
-            .name("bedrock")
+            .name(request.service())
             .time(time)
             .settings(settings)
             .build()

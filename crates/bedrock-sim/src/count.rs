@@ -6,11 +6,12 @@ use httpd::Response;
 
 use crate::converse::parse;
 use crate::converse_shape::COUNT_TOKENS;
+use crate::json::Json;
 use crate::models;
 use crate::reject::Reject;
-use crate::routes::Call;
+use crate::routes::{Call, Site};
 use crate::usage::Prompt;
-use crate::{claude_rules, converse_rules, shape};
+use crate::{claude_rules, converse_rules, invoke, shape};
 
 /// Answers. Only base ids of models with a tokenizer behind the route are counted, never profiles.
 pub(crate) fn answer(call: &Call<'_>, id: &str) -> Result<Response, Reject> {
@@ -36,4 +37,12 @@ pub(crate) fn answer(call: &Call<'_>, id: &str) -> Result<Response, Reject> {
         Prompt::claude(&inner, model.id).total()
     };
     Ok(call.json(format!("{{\"inputTokens\":{total}}}")))
+}
+
+/// Answers `POST /anthropic/v1/messages/count_tokens` of `bedrock-mantle`, which counts for every Claude:
+/// <https://platform.claude.com/docs/en/api/messages-count-tokens>.
+pub(crate) fn mantle(call: &Call<'_>) -> Result<Response, Reject> {
+    let (model, _, members) = invoke::messages(call, Site::Mantle)?;
+    let total = Prompt::claude(&Json::Object(members), model.id).total();
+    Ok(call.json(format!("{{\"input_tokens\":{total}}}")))
 }

@@ -1,5 +1,6 @@
 //! InvokeModel and its stream for Claude, and the native Messages route.
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html>
+use std::borrow::Cow;
 use std::time::Instant;
 
 use http::HeaderValue;
@@ -15,11 +16,11 @@ use crate::converse_shape::metadata_chars;
 use crate::directives::Directives;
 use crate::embed;
 use crate::json::Json;
-use crate::models::{Family, Model};
+use crate::models::{self, Family, Model};
 use crate::play::{self, Pace, Wire};
 use crate::reject::Reject;
 use crate::render_claude::{self, Head};
-use crate::routes::Call;
+use crate::routes::{Call, Site};
 use crate::usage::{Prompt, Usage};
 
 /// How the caller wants the answer.
@@ -49,17 +50,8 @@ pub(crate) async fn answer(call: &Call<'_>, id: &str, stream: bool) -> Result<Re
 
 /// Answers `POST /anthropic/v1/messages`: the same body with `model` and `stream` in it, versions in headers.
 /// <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html>
-pub(crate) async fn native(call: &Call<'_>) -> Result<Response, Reject> {
-    let Json::Object(mut members) = parse(call.body)? else {
-        return Err(Reject::invalid("Input should be a valid dictionary"));
-    };
-    let mut take = |name: &str| {
-        let at = members.iter().position(|(key, _)| key == name)?;
-        Some(members.remove(at).1)
-    };
-    let (model, stream) = (take("model"), take("stream"));
-    let id = model.as_ref().and_then(Json::as_str).ok_or_else(|| Reject::invalid("model: Field required"))?;
-    let model = call.model(id)?;
+pub(crate) async fn native(call: &Call<'_>, site: Site) -> Result<Response, Reject> {
+    let (model, stream, mut members) = messages(call, site)?;
     if call.header("anthropic-version").is_none() {
         return Err(Reject::invalid("anthropic-version: header is required"));
     }
@@ -77,8 +69,34 @@ pub(crate) async fn native(call: &Call<'_>) -> Result<Response, Reject> {
             "Request metadata contains a value that violates the regular expression",
         ));
     }
-    let form = if stream == Some(Json::Bool(true)) { Form::Sse } else { Form::Whole };
+    let form = if stream { Form::Sse } else { Form::Whole };
     respond(call, model, prepare(call, model, &body)?, form).await
+}
+
+type Members<'c> = Vec<(Cow<'c, str>, Json<'c>)>;
+
+/// Takes a body of the Messages API apart: its model, whether it asks for a stream, and everything else.
+pub(crate) fn messages<'c>(
+    call: &Call<'c>,
+    site: Site,
+) -> Result<(&'static Model, bool, Members<'c>), Reject> {
+    let Json::Object(mut members) = parse(call.body)? else {
+        return Err(Reject::invalid("Input should be a valid dictionary"));
+    };
+    let mut take = |name: &str| {
+        let at = members.iter().position(|(key, _)| key == name)?;
+        Some(members.remove(at).1)
+    };
+    let (model, stream) = (take("model"), take("stream"));
+    let id = model.as_ref().and_then(Json::as_str).ok_or_else(|| Reject::invalid("model: Field required"))?;
+    let model = match site {
+        Site::Runtime => call.model(id)?,
+        // There are no profiles: the endpoint routes by itself.
+        Site::Mantle => models::bare(id)
+            .filter(|model| model.is_claude())
+            .ok_or_else(|| Reject::new(404, "ResourceNotFoundException", format!("model: {id}")))?,
+    };
+    Ok((model, stream == Some(Json::Bool(true)), members))
 }
 
 /// Flags that only this route takes.

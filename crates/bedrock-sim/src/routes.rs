@@ -9,6 +9,7 @@ use httpd::{Abort, Body, BodyError, Peer, Request, Response, read_body};
 use crate::auth::Signed;
 use crate::directives::Directives;
 use crate::fault::{Fault, Place};
+use crate::json::quoted;
 use crate::models::{self, Model, Unresolved};
 use crate::reject::Reject;
 use crate::state::State;
@@ -29,14 +30,24 @@ pub(crate) struct Call<'c> {
     pub(crate) fault: Option<Fault>,
 }
 
+/// Which endpoint the Messages API is asked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Site {
+    Runtime,
+    Mantle,
+}
+
+/// Where the simulator stands for `bedrock-mantle`, which has a host of its own at AWS.
+pub(crate) const MANTLE: &str = "/mantle";
+
 /// What a path asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'p> {
     Converse { id: Cow<'p, str>, stream: bool },
     Invoke { id: Cow<'p, str>, stream: bool },
     CountTokens { id: Cow<'p, str> },
-    Messages,
-    MessagesCount,
+    Messages(Site),
+    MessagesCount(Site),
     Control(&'p str),
     Unknown,
 }
@@ -53,9 +64,13 @@ impl<'p> Route<'p> {
         if *method != Method::POST {
             return Self::Unknown;
         }
-        match path {
-            "/anthropic/v1/messages" => return Self::Messages,
-            "/anthropic/v1/messages/count_tokens" => return Self::MessagesCount,
+        let (site, messages) = match path.strip_prefix(MANTLE) {
+            Some(rest) => (Site::Mantle, rest),
+            None => (Site::Runtime, path),
+        };
+        match messages {
+            "/anthropic/v1/messages" => return Self::Messages(site),
+            "/anthropic/v1/messages/count_tokens" => return Self::MessagesCount(site),
             _ => {}
         }
         // The label is one segment: a slash inside an ARN is percent-encoded.
@@ -74,11 +89,23 @@ impl<'p> Route<'p> {
         }
     }
 
+    fn site(&self) -> Option<Site> {
+        match self {
+            Self::Messages(site) | Self::MessagesCount(site) => Some(*site),
+            Self::Converse { .. }
+            | Self::Invoke { .. }
+            | Self::CountTokens { .. }
+            | Self::Control(_)
+            | Self::Unknown => None,
+        }
+    }
+
     fn model(&self) -> Option<&str> {
         match self {
             Self::Converse { id, .. } | Self::Invoke { id, .. } | Self::CountTokens { id } => Some(id),
-            Self::Messages => Some("anthropic/messages"),
-            Self::MessagesCount | Self::Control(_) | Self::Unknown => None,
+            Self::Messages(Site::Runtime) => Some("anthropic/messages"),
+            Self::Messages(Site::Mantle) => Some("anthropic/mantle"),
+            Self::MessagesCount(_) | Self::Control(_) | Self::Unknown => None,
         }
     }
 }
@@ -129,6 +156,7 @@ pub(crate) async fn answer(state: &State, request: Request, peer: Peer) -> Respo
     }
     let route = Route::parse(&parts.method, parts.uri.path());
     let fault = route.model().and_then(|model| state.fault(model));
+    let site = route.site();
     let call = Call { state, headers: &parts.headers, body: &body, peer, serial, started, fault };
     if let Some(response) = call.scripted().await {
         return response;
@@ -137,13 +165,17 @@ pub(crate) async fn answer(state: &State, request: Request, peer: Peer) -> Respo
         Route::Converse { id, stream } => converse::answer(&call, &id, stream).await,
         Route::Invoke { id, stream } => invoke::answer(&call, &id, stream).await,
         Route::CountTokens { id } => count::answer(&call, &id),
-        Route::Messages => invoke::native(&call).await,
-        // This route exists for nobody, and says so with a success.
-        Route::MessagesCount => Ok(call.json(UNKNOWN_OPERATION)),
+        Route::Messages(site) => invoke::native(&call, site).await,
+        // On the runtime this route exists for nobody, which it says with a success.
+        Route::MessagesCount(Site::Runtime) => Ok(call.json(UNKNOWN_OPERATION)),
+        Route::MessagesCount(Site::Mantle) => count::mantle(&call),
         Route::Control(path) => control::answer(&call, path),
         Route::Unknown => Ok(call.unknown()),
     };
-    result.unwrap_or_else(|reject| refusal(&reject, serial, state))
+    result.unwrap_or_else(|reject| match site {
+        Some(Site::Mantle) => enveloped(&reject, serial, state),
+        Some(Site::Runtime) | None => refusal(&reject, serial, state),
+    })
 }
 
 const UNKNOWN_OPERATION: &str =
@@ -274,6 +306,22 @@ fn refusal(reject: &Reject, serial: u64, state: &State) -> Response {
         response.headers_mut().insert("retry-after", HeaderValue::from(seconds));
     }
     response
+}
+
+/// The same in the envelope of the Messages API.
+fn enveloped(reject: &Reject, serial: u64, state: &State) -> Response {
+    state.refused();
+    let kind = match reject.status {
+        403 => "permission_error",
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    };
+    let message = quoted(&reject.message);
+    let body = format!(r#"{{"type":"error","error":{{"type":"{kind}","message":{message}}}}}"#);
+    respond(reject.status, "application/json", Body::full(body), serial)
 }
 
 fn respond(status: u16, content_type: &'static str, body: Body, serial: u64) -> Response {

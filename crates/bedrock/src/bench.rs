@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::call::Site;
 use crate::error::Error;
 use crate::eventstream::{self, Frame};
 use crate::sigv4;
@@ -17,7 +18,8 @@ impl Signer {
 
     /// Appends the value of the `authorization` header.
     pub fn authorize(&self, path: &str, host: &str, body: &[u8], unix_seconds: u64, out: &mut Vec<u8>) {
-        let request = sigv4::Request { path, host, content_type: "application/json", extra: &[], body };
+        let site = Site::Runtime;
+        let request = sigv4::Request { site, path, host, content_type: "application/json", extra: &[], body };
         sigv4::authorize(&self.0, &request, &sigv4::Stamp::from_unix(unix_seconds), out);
     }
 }

@@ -6,9 +6,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Kind};
+use crate::stream::Framing;
+
+/// The path of the Messages API.
+const MESSAGES: &str = "/anthropic/v1/messages";
 
 /// The operations of [Bedrock Runtime](https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html)
-/// that are sent as raw bytes.
+/// that are sent as raw bytes, and the [Messages API](https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html)
+/// that stands beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// The model's own format, whole answer.
@@ -21,6 +26,34 @@ pub enum Operation {
     ConverseStream,
     /// Counts input tokens and runs nothing.
     CountTokens,
+    /// `POST /anthropic/v1/messages`: the model and the wish to stream stand in the body, versions and beta flags in
+    /// headers, and a stream is SSE.
+    Messages {
+        /// Which endpoint offers it.
+        site: Site,
+        /// Whether the body asks for a stream.
+        stream: bool,
+    },
+}
+
+/// The endpoints of Bedrock that inference is asked of. Each has its own address and its own name in signatures:
+/// <https://docs.aws.amazon.com/bedrock/latest/userguide/endpoints.html>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Site {
+    /// `bedrock-runtime`.
+    Runtime,
+    /// `bedrock-mantle`.
+    Mantle,
+}
+
+impl Site {
+    /// The service that requests are signed for.
+    pub(crate) fn service(self) -> &'static str {
+        match self {
+            Self::Runtime => "bedrock",
+            Self::Mantle => "bedrock-mantle",
+        }
+    }
 }
 
 impl Operation {
@@ -32,25 +65,61 @@ impl Operation {
             Self::Converse => "Converse",
             Self::ConverseStream => "ConverseStream",
             Self::CountTokens => "CountTokens",
+            Self::Messages { .. } => "Messages",
         }
     }
 
-    /// Whether the answer is a stream of frames.
+    /// Whether the answer is a stream.
     pub fn is_stream(self) -> bool {
         match self {
             Self::InvokeModelWithResponseStream | Self::ConverseStream => true,
             Self::InvokeModel | Self::Converse | Self::CountTokens => false,
+            Self::Messages { stream, .. } => stream,
         }
     }
 
-    fn suffix(self) -> &'static str {
+    /// Where it is asked.
+    pub fn site(self) -> Site {
         match self {
-            Self::InvokeModel => "/invoke",
-            Self::InvokeModelWithResponseStream => "/invoke-with-response-stream",
-            Self::Converse => "/converse",
-            Self::ConverseStream => "/converse-stream",
-            Self::CountTokens => "/count-tokens",
+            Self::InvokeModel
+            | Self::InvokeModelWithResponseStream
+            | Self::Converse
+            | Self::ConverseStream
+            | Self::CountTokens => Site::Runtime,
+            Self::Messages { site, .. } => site,
         }
+    }
+
+    /// How the events of its streams are framed.
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Self::InvokeModel
+            | Self::InvokeModelWithResponseStream
+            | Self::Converse
+            | Self::ConverseStream
+            | Self::CountTokens => Framing::EventStream,
+            Self::Messages { .. } => Framing::Sse,
+        }
+    }
+
+    /// What stands behind the model in the path; nothing where the model is not in it.
+    fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::InvokeModel => Some("/invoke"),
+            Self::InvokeModelWithResponseStream => Some("/invoke-with-response-stream"),
+            Self::Converse => Some("/converse"),
+            Self::ConverseStream => Some("/converse-stream"),
+            Self::CountTokens => Some("/count-tokens"),
+            Self::Messages { .. } => None,
+        }
+    }
+
+    /// Whether a header may travel with it.
+    fn takes(self, header: &HeaderName) -> bool {
+        let name = header.as_str();
+        name.starts_with("x-amzn-bedrock-")
+            || (matches!(self, Self::Messages { .. })
+                && matches!(name, "anthropic-version" | "anthropic-beta"))
     }
 }
 
@@ -63,14 +132,15 @@ pub struct Call<'a> {
     pub model_id: &'a str,
     /// The JSON that is sent, byte for byte.
     pub body: Bytes,
-    /// `x-amzn-bedrock-*` headers, sent and signed. Any other name is refused: nothing of a caller travels by accident.
+    /// `x-amzn-bedrock-*` headers, and `anthropic-version` and `anthropic-beta` with [`Operation::Messages`]; sent and
+    /// signed. Any other name is refused: nothing of a caller travels by accident.
     pub headers: &'a [(HeaderName, HeaderValue)],
 }
 
 impl Call<'_> {
     /// The path as it stands on the wire: the model id is one label, so its `:` and `/` are escaped.
     pub(crate) fn path(&self, base: &str) -> String {
-        let suffix = self.operation.suffix();
+        let Some(suffix) = self.operation.suffix() else { return format!("{base}{MESSAGES}") };
         let mut path = String::with_capacity(base.len() + 8 + self.model_id.len() * 2 + suffix.len());
         path.push_str(base);
         path.push_str("/model/");
@@ -85,7 +155,7 @@ impl Call<'_> {
         if matches!(self.model_id, "" | "." | "..") {
             return Err(Error::new(Kind::Validation, "The model id is not valid."));
         }
-        match self.headers.iter().find(|(name, _)| !name.as_str().starts_with("x-amzn-bedrock-")) {
+        match self.headers.iter().find(|(name, _)| !self.operation.takes(name)) {
             None => Ok(()),
             Some((name, _)) => {
                 Err(Error::new(Kind::Validation, format!("The header {name} cannot be sent to Bedrock.")))
@@ -191,5 +261,11 @@ mod tests {
             let headers = [(HeaderName::from_static(name), token.clone())];
             assert!(call("m", &headers).check().is_err(), "{name}");
         }
+        let beta = [(HeaderName::from_static("anthropic-beta"), token)];
+        assert!(call("m", &beta).check().is_err(), "Converse does not read it");
+        let operation = Operation::Messages { site: Site::Mantle, stream: true };
+        let messages = Call { operation, ..call("m", &beta) };
+        assert!(messages.check().is_ok());
+        assert_eq!(messages.path("/base"), "/base/anthropic/v1/messages");
     }
 }

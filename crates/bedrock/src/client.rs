@@ -1,18 +1,19 @@
 //! The client: what a call goes through, and what all calls share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use crate::call::{Call, Reply};
+use crate::call::{Call, Operation, Reply, Site};
 use crate::clock::Clock;
 use crate::credentials::{Auth, Credentials, Held, Readiness};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
 use crate::health::{Health, Ledger, Tally};
-use crate::http1::{Body, Broken, Connection, Connector, Head, Outgoing, Signer, reset};
+use crate::http1::{Body, Broken, Connection, Connector, Head, Outgoing, Signer, Trust, reset};
 use crate::pool::Pool;
 use crate::retry::{self, Budget};
 use crate::settings::Settings;
@@ -21,24 +22,66 @@ use crate::stream::EventStream;
 /// An answer that is not streamed may be this long; Bedrock's own limit for requests is 25 MB.
 const LONGEST_BODY: usize = 64 * 1024 * 1024;
 
-/// A client of one Bedrock endpoint. Clones share everything; see [`for_worker`](Self::for_worker).
+/// A client of Bedrock in one region. Clones share everything; see [`for_worker`](Self::for_worker).
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    pool: Arc<Pool>,
+    pools: Arc<Pools>,
     tally: Arc<Tally>,
 }
 
 struct Shared {
     settings: Settings,
     region: String,
-    connector: Connector,
+    runtime: Connector,
+    mantle: Mantle,
     auth: Auth,
     policy: retry::Policy,
     budget: Budget,
     clock: Clock,
     ledger: Ledger,
     places: Option<Arc<Semaphore>>,
+}
+
+/// What most installations never call: certificate authorities are loaded with the first call.
+struct Mantle {
+    endpoint: Endpoint,
+    /// The runtime's, where it has any.
+    trust: Option<Trust>,
+    connector: OnceLock<Result<Connector, Error>>,
+}
+
+impl Mantle {
+    fn connector(&self, limit: Duration) -> Result<&Connector, Error> {
+        let make = || {
+            let trust = match &self.trust {
+                None if self.endpoint.tls => Some(Trust::native()?),
+                kept => kept.clone(),
+            };
+            Connector::new(self.endpoint.clone(), limit, trust.as_ref())
+        };
+        self.connector.get_or_init(make).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Idle connections, by where they lead.
+struct Pools {
+    runtime: Arc<Pool>,
+    mantle: Arc<Pool>,
+}
+
+impl Pools {
+    fn new(idle: Duration) -> Arc<Self> {
+        let pool = || Arc::new(Pool::new(idle));
+        Arc::new(Self { runtime: pool(), mantle: pool() })
+    }
+
+    fn of(&self, site: Site) -> &Arc<Pool> {
+        match site {
+            Site::Runtime => &self.runtime,
+            Site::Mantle => &self.mantle,
+        }
+    }
 }
 
 impl Client {
@@ -55,11 +98,13 @@ impl Client {
             base: settings.retry_base,
             max_wait: settings.retry_max_wait,
         };
+        let trust = if found.endpoint.tls { Some(Trust::native()?) } else { None };
         Ok(Self {
-            pool: Arc::new(Pool::new(settings.pool_idle)),
+            pools: Pools::new(settings.pool_idle),
             tally,
             shared: Arc::new(Shared {
-                connector: Connector::new(found.endpoint, settings.connect_timeout)?,
+                runtime: Connector::new(found.endpoint, settings.connect_timeout, trust.as_ref())?,
+                mantle: Mantle { endpoint: found.mantle, trust, connector: OnceLock::new() },
                 region: found.region,
                 auth: found.auth,
                 policy,
@@ -78,7 +123,7 @@ impl Client {
     pub fn for_worker(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
-            pool: Arc::new(Pool::new(self.shared.settings.pool_idle)),
+            pools: Pools::new(self.shared.settings.pool_idle),
             tally: self.shared.ledger.open(),
         }
     }
@@ -164,9 +209,9 @@ impl Client {
         let body = self.read_whole(&mut connection, &mut head.body).await;
         let body = body.map_err(|error| Error { request_id: head.request_id.clone(), ..error })?;
         if head.keep_alive {
-            self.pool.put(connection);
+            self.pools.of(call.operation.site()).put(connection);
         }
-        if !head.is_success() {
+        if !head.is_success() || is_unknown_operation(call.operation, &body) {
             return Err(self.shared.refused(head, &body));
         }
         Ok(Reply {
@@ -180,9 +225,11 @@ impl Client {
 
     async fn open(&self, call: &Call<'_>, signer: &Signed<'_>) -> Result<EventStream, Error> {
         let (mut connection, mut head) = self.answer(call, signer).await?;
-        if head.is_success() && head.event_stream {
+        let pool = self.pools.of(call.operation.site());
+        let framing = call.operation.framing();
+        if head.is_success() && head.framing == Some(framing) {
             let idle = self.shared.settings.idle_timeout;
-            let mut stream = EventStream::new(connection, head, Arc::clone(&self.pool), idle);
+            let mut stream = EventStream::new(connection, head, framing, Arc::clone(pool), idle);
             stream.peek().await?;
             return Ok(stream);
         }
@@ -190,17 +237,21 @@ impl Client {
         let body = self.read_whole(&mut connection, &mut head.body).await;
         let body = body.map_err(|error| Error { request_id: head.request_id.clone(), ..error })?;
         if head.keep_alive {
-            self.pool.put(connection);
+            pool.put(connection);
         }
         Err(self.shared.refused(head, &body))
     }
 
     /// Sends the request on a connection of the pool or a new one and reads the head of the answer.
     async fn answer(&self, call: &Call<'_>, signer: &Signed<'_>) -> Result<(Connection, Head), Error> {
-        let connector = &self.shared.connector;
+        let site = call.operation.site();
+        let connector = match site {
+            Site::Runtime => &self.shared.runtime,
+            Site::Mantle => self.shared.mantle.connector(self.shared.settings.connect_timeout)?,
+        };
         let now = self.shared.clock.now();
         let outgoing = Outgoing::new(call, &connector.endpoint, &signer.as_signer(), now);
-        if let Some(mut connection) = self.pool.take() {
+        if let Some(mut connection) = self.pools.of(site).take() {
             match connection.exchange(&outgoing).await {
                 Ok(head) => return Ok((connection, head)),
                 // The upstream closed it while it was idle, and we met on the way: not the call's fault.
@@ -234,6 +285,15 @@ impl Client {
         }
         Ok(body.take(&mut connection.buffer, usize::MAX))
     }
+}
+
+/// Where an endpoint lacks the Messages API, its front end says so with a 200:
+/// `{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}`.
+fn is_unknown_operation(operation: Operation, body: &[u8]) -> bool {
+    const LONGEST: usize = 512;
+    matches!(operation, Operation::Messages { .. })
+        && body.len() <= LONGEST
+        && memchr::memmem::find(body, b"#UnknownOperationException").is_some()
 }
 
 impl std::fmt::Debug for Client {

@@ -233,6 +233,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) struct Found {
     pub(crate) region: String,
     pub(crate) endpoint: Endpoint,
+    pub(crate) mantle: Endpoint,
     pub(crate) auth: Auth,
 }
 
@@ -265,12 +266,16 @@ pub(crate) async fn discover(settings: &Settings) -> Result<Found, Error> {
         },
         (None, None) => Endpoint::of_region(&region, false)?,
     };
+    let mantle = match &settings.mantle_endpoint_url {
+        Some(url) => Endpoint::parse(url)?,
+        None => Endpoint::of_mantle(&region)?,
+    };
     let auth = match (bearer, provider.or_else(|| sdk.as_ref()?.credentials_provider())) {
         (Some(bearer), _) => bearer,
         (None, Some(provider)) => Auth::Signed(Arc::new(Credentials::new(provider, region.clone()))),
         (None, None) => return Err(Error::new(Kind::Credentials, "There is no source of AWS credentials.")),
     };
-    Ok(Found { region, endpoint, auth })
+    Ok(Found { region, endpoint, mantle, auth })
 }
 
 async fn load(settings: &Settings) -> SdkConfig {

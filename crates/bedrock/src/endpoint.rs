@@ -47,14 +47,24 @@ impl Endpoint {
 
     /// The region's own address: <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>.
     pub(crate) fn of_region(region: &str, fips: bool) -> Result<Self, Error> {
-        let plain = !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if !plain {
-            return Err(Error::new(Kind::Connect, "The AWS region is not a region name."));
-        }
+        let region = plain(region)?;
         let service = if fips { "bedrock-runtime-fips" } else { "bedrock-runtime" };
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         Self::parse(&format!("https://{service}.{region}.{suffix}"))
     }
+
+    /// That of `bedrock-mantle`: <https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html>.
+    pub(crate) fn of_mantle(region: &str) -> Result<Self, Error> {
+        Self::parse(&format!("https://bedrock-mantle.{}.api.aws", plain(region)?))
+    }
+}
+
+/// A region's name, which becomes a part of a host's.
+fn plain(region: &str) -> Result<&str, Error> {
+    if region.is_empty() || !region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Err(Error::new(Kind::Connect, "The AWS region is not a region name."));
+    }
+    Ok(region)
 }
 
 #[cfg(test)]
@@ -67,8 +77,11 @@ mod tests {
         assert_eq!(host("eu-west-1", false), "bedrock-runtime.eu-west-1.amazonaws.com");
         assert_eq!(host("us-east-1", true), "bedrock-runtime-fips.us-east-1.amazonaws.com");
         assert_eq!(host("cn-north-1", false), "bedrock-runtime.cn-north-1.amazonaws.com.cn");
+        let mantle = Endpoint::of_mantle("us-west-2").unwrap();
+        assert_eq!(mantle.authority, "bedrock-mantle.us-west-2.api.aws");
         for region in ["", "us east", "evil.example/", "a@b"] {
             assert!(Endpoint::of_region(region, false).is_err(), "{region}");
+            assert!(Endpoint::of_mantle(region).is_err(), "{region}");
         }
     }
 

@@ -95,7 +95,7 @@ impl Error {
     /// An answer whose status is not 2xx. `name` is the `x-amzn-ErrorType` header, raw.
     pub(crate) fn from_answer(status: u16, name: Option<&str>, body: &[u8]) -> Self {
         let fields: Fields = serde_json::from_slice(body).unwrap_or_default();
-        let name = name.or(fields.name.as_deref()).map(bare_name).filter(|name| !name.is_empty());
+        let name = name.or(fields.name()).map(bare_name).filter(|name| !name.is_empty());
         let message = match fields.text() {
             Some(text) => text,
             None => snippet(status, body),
@@ -127,6 +127,16 @@ impl Error {
     pub(crate) fn from_error_frame(code: &str, message: &str) -> Self {
         let kind = named(bare_name(code), None).unwrap_or(Kind::InternalServer);
         let mut error = Self::new(kind, if message.is_empty() { code } else { message });
+        error.code = Some(code.into());
+        error
+    }
+
+    /// The `error` event of a stream of the Messages API.
+    pub(crate) fn from_error_event(data: &[u8]) -> Self {
+        let fields: Fields = serde_json::from_slice(data).unwrap_or_default();
+        let code = fields.name().unwrap_or("api_error").to_owned();
+        let kind = named(&code, None).unwrap_or(Kind::InternalServer);
+        let mut error = Self::new(kind, fields.text().unwrap_or_else(|| code.clone()));
         error.code = Some(code.into());
         error
     }
@@ -163,11 +173,30 @@ struct Fields {
     original_status: Option<u16>,
     #[serde(rename = "__type")]
     name: Option<String>,
+    /// The envelope of the Messages API.
+    error: Option<Envelope>,
+    /// Where a front end that knows no such operation names its exception.
+    #[serde(rename = "Output")]
+    output: Option<Box<Self>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Envelope {
+    #[serde(rename = "type")]
+    name: Option<String>,
+    message: Option<String>,
 }
 
 impl Fields {
+    fn name(&self) -> Option<&str> {
+        let enveloped = || self.error.as_ref()?.name.as_deref();
+        self.name.as_deref().or_else(enveloped).or_else(|| self.output.as_ref()?.name())
+    }
+
     fn text(&self) -> Option<String> {
-        [&self.message, &self.front_end_message, &self.original_message]
+        let enveloped = self.error.as_ref().and_then(|error| error.message.as_ref());
+        [self.message.as_ref(), self.front_end_message.as_ref(), self.original_message.as_ref(), enveloped]
             .into_iter()
             .flatten()
             .find(|text| !text.is_empty())
@@ -181,23 +210,32 @@ fn bare_name(raw: &str) -> &str {
     name.rsplit('#').next().unwrap_or_default().trim()
 }
 
-/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html> and the operations' own lists.
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>, the operations' own lists, and the types of
+/// the Messages API: <https://platform.claude.com/docs/en/api/errors>.
 fn named(name: &str, original_status: Option<u16>) -> Option<Kind> {
     Some(match name {
-        "ValidationException" | "ValidationError" | "SerializationException" => Kind::Validation,
-        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => Kind::AccessDenied,
-        "ResourceNotFoundException" | "UnknownOperationException" => Kind::NotFound,
-        "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" => {
-            Kind::Throttling
+        "ValidationException" | "ValidationError" | "SerializationException" | "invalid_request_error" => {
+            Kind::Validation
         }
-        "ServiceQuotaExceededException" => Kind::ServiceQuota,
-        "ModelTimeoutException" => Kind::ModelTimeout,
+        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" | "permission_error" => {
+            Kind::AccessDenied
+        }
+        "ResourceNotFoundException" | "UnknownOperationException" | "not_found_error" => Kind::NotFound,
+        "ThrottlingException"
+        | "Throttling"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "rate_limit_error" => Kind::Throttling,
+        "ServiceQuotaExceededException" | "billing_error" => Kind::ServiceQuota,
+        "ModelTimeoutException" | "timeout_error" => Kind::ModelTimeout,
         "ModelErrorException" => Kind::Model { original_status },
         "ModelNotReadyException" => Kind::ModelNotReady,
         "ModelStreamErrorException" => Kind::ModelStream,
-        "InternalServerException" | "InternalFailure" | "InternalServerError" => Kind::InternalServer,
-        "ServiceUnavailableException" | "ServiceUnavailable" => Kind::ServiceUnavailable,
-        "RequestEntityTooLargeException" | "RequestTooLargeException" => Kind::TooLarge,
+        "InternalServerException" | "InternalFailure" | "InternalServerError" | "api_error" => {
+            Kind::InternalServer
+        }
+        "ServiceUnavailableException" | "ServiceUnavailable" | "overloaded_error" => Kind::ServiceUnavailable,
+        "RequestEntityTooLargeException" | "RequestTooLargeException" | "request_too_large" => Kind::TooLarge,
         "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "UnrecognizedClientException"
@@ -209,7 +247,8 @@ fn named(name: &str, original_status: Option<u16>) -> Option<Kind> {
         | "IncompleteSignature"
         | "IncompleteSignatureException"
         | "RequestExpired"
-        | "RequestTimeTooSkewed" => Kind::Credentials,
+        | "RequestTimeTooSkewed"
+        | "authentication_error" => Kind::Credentials,
         _ => return None,
     })
 }
@@ -310,6 +349,23 @@ mod tests {
         let body = br#"{"__type":"com.amazon.coral.service#UnknownOperationException"}"#;
         let error = Error::from_answer(404, None, body);
         assert_eq!((error.kind, error.code.as_deref()), (Kind::NotFound, Some("UnknownOperationException")));
+    }
+
+    #[test]
+    fn an_operation_that_nobody_knows_is_not_found_whatever_the_status() {
+        let body =
+            br#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}"#;
+        assert_eq!(Error::from_answer(200, None, body).kind, Kind::NotFound);
+    }
+
+    #[test]
+    fn the_envelope_of_the_messages_api_is_read() {
+        let body =
+            br#"{"type":"error","error":{"type":"rate_limit_error","message":"slow down"},"request_id":"r"}"#;
+        let error = Error::from_answer(429, None, body);
+        assert_eq!((error.kind, error.message.as_str()), (Kind::Throttling, "slow down"));
+        let unknown = Error::from_answer(503, None, br#"{"error":{"type":"novelty","message":"m"}}"#);
+        assert_eq!((unknown.kind, unknown.message.as_str()), (Kind::ServiceUnavailable, "m"));
     }
 
     #[test]

@@ -12,13 +12,14 @@ const PRELUDE: usize = 12;
 /// The prelude and the checksum at the end.
 const SMALLEST: usize = PRELUDE + 4;
 /// As the SDKs cap them.
-const LARGEST: usize = 24 * 1024 * 1024;
+pub(crate) const LARGEST: usize = 24 * 1024 * 1024;
 const LARGEST_HEADERS: usize = 128 * 1024;
 
 /// One event of a stream. Prints without its payload.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// `:event-type`, the name of the union's member: `messageStart`, `chunk`. Known names cost no allocation.
+    /// `:event-type`, the name of the union's member: `messageStart`, `chunk`; in a stream of SSE the event's name, empty
+    /// where it has none. Known names cost no allocation.
     pub event_type: Cow<'static, str>,
     /// The payload, JSON, byte for byte.
     pub payload: Bytes,

@@ -41,12 +41,13 @@ mod pool;
 mod retry;
 mod settings;
 mod sigv4;
+mod sse;
 mod stream;
 
 #[doc(hidden)]
 pub mod bench;
 
-pub use call::{Call, Operation, Reply};
+pub use call::{Call, Operation, Reply, Site};
 pub use client::Client;
 pub use credentials::Readiness;
 pub use error::{Error, Kind};

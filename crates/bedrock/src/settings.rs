@@ -62,6 +62,8 @@ pub struct Settings {
     /// Base address instead of the region's own; none honours `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, `AWS_ENDPOINT_URL`
     /// and the profile. A bearer token is sent there too, so point it only at what may see it.
     pub endpoint_url: Option<String>,
+    /// The same for `bedrock-mantle`; none is the region's own address.
+    pub mantle_endpoint_url: Option<String>,
     /// A [Bedrock API key](https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html), sent in place of a signature.
     pub bearer_token: Option<Secret>,
     /// Who signs.
@@ -95,6 +97,7 @@ impl Default for Settings {
         Self {
             region: None,
             endpoint_url: None,
+            mantle_endpoint_url: None,
             bearer_token: None,
             credentials: CredentialsSource::DefaultChain,
             connect_timeout: Duration::from_secs(5),

@@ -10,10 +10,8 @@ use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
+use crate::call::Site;
 use crate::settings::Secret;
-
-/// The service name of Bedrock in scopes; its host is called `bedrock-runtime`.
-const SERVICE: &str = "bedrock";
 
 /// A moment in the form that is signed: `20261121T080000Z`.
 #[derive(Clone, Copy)]
@@ -63,7 +61,23 @@ pub(crate) struct Identity {
     secret_access_key: Secret,
     session_token: Option<Secret>,
     region: String,
-    day_key: ArcSwapOption<DayKey>,
+    day_keys: DayKeys,
+}
+
+/// One key a service and day.
+#[derive(Default)]
+struct DayKeys {
+    runtime: ArcSwapOption<DayKey>,
+    mantle: ArcSwapOption<DayKey>,
+}
+
+impl DayKeys {
+    fn of(&self, site: Site) -> &ArcSwapOption<DayKey> {
+        match site {
+            Site::Runtime => &self.runtime,
+            Site::Mantle => &self.mantle,
+        }
+    }
 }
 
 /// The derived key of one day, and the scope it is for.
@@ -104,21 +118,16 @@ impl Identity {
         session_token: Option<Secret>,
         region: String,
     ) -> Self {
-        Self {
-            access_key_id,
-            secret_access_key: secret,
-            session_token,
-            region,
-            day_key: ArcSwapOption::empty(),
-        }
+        Self { access_key_id, secret_access_key: secret, session_token, region, day_keys: DayKeys::default() }
     }
 
     pub(crate) fn session_token(&self) -> Option<&str> {
         self.session_token.as_ref().map(Secret::expose)
     }
 
-    fn day_key(&self, stamp: &Stamp) -> Arc<DayKey> {
-        if let Some(kept) = &*self.day_key.load()
+    fn day_key(&self, site: Site, stamp: &Stamp) -> Arc<DayKey> {
+        let kept = self.day_keys.of(site);
+        if let Some(kept) = &*kept.load()
             && kept.scope.as_bytes().starts_with(stamp.date())
         {
             return Arc::clone(kept);
@@ -126,20 +135,22 @@ impl Identity {
         let sign = |key: &[u8], text: &[u8]| HmacKey::new(key).sign(text);
         let date_key = sign(format!("AWS4{}", self.secret_access_key.expose()).as_bytes(), stamp.date());
         let region_key = sign(&date_key, self.region.as_bytes());
-        let service_key = sign(&region_key, SERVICE.as_bytes());
+        let service = site.service();
+        let service_key = sign(&region_key, service.as_bytes());
         let key = sign(&service_key, b"aws4_request");
         let date = String::from_utf8_lossy(stamp.date());
         let fresh = Arc::new(DayKey {
-            scope: format!("{date}/{}/{SERVICE}/aws4_request", self.region),
+            scope: format!("{date}/{}/{service}/aws4_request", self.region),
             key: HmacKey::new(&key),
         });
-        self.day_key.store(Some(Arc::clone(&fresh)));
+        kept.store(Some(Arc::clone(&fresh)));
         fresh
     }
 }
 
 /// What is signed, as it stands on the wire.
 pub(crate) struct Request<'a> {
+    pub(crate) site: Site,
     pub(crate) path: &'a str,
     pub(crate) host: &'a str,
     pub(crate) content_type: &'a str,
@@ -152,24 +163,26 @@ pub(crate) fn authorize(identity: &Identity, request: &Request<'_>, stamp: &Stam
     let mut extra: Vec<&(HeaderName, HeaderValue)> = request.extra.iter().collect();
     // Stable: values of one name stay in the order in which they are sent.
     extra.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
-    let day_key = identity.day_key(stamp);
+    // Names are signed in order, and ours stand between `content-type` and `x-amz-security-token`.
+    let (before, behind) = extra.split_at(extra.partition_point(|(name, _)| name.as_str() < "content-type"));
+    let day_key = identity.day_key(request.site, stamp);
 
     let mut signed = String::with_capacity(128);
+    for name in names(before) {
+        signed.push_str(name);
+        signed.push(';');
+    }
     signed.push_str("content-type;host;x-amz-date");
     if identity.session_token.is_some() {
         signed.push_str(";x-amz-security-token");
     }
-    let mut last = "";
-    for (name, _) in &extra {
-        if name.as_str() != last {
-            signed.push(';');
-            signed.push_str(name.as_str());
-        }
-        last = name.as_str();
+    for name in names(behind) {
+        signed.push(';');
+        signed.push_str(name);
     }
 
     let mut text = Vec::with_capacity(1024 + identity.session_token().map_or(0, str::len));
-    canonical(identity, request, stamp, &extra, &signed, &mut text);
+    canonical(identity, request, stamp, [before, behind], &signed, &mut text);
     let hashed = Sha256::digest(&text);
 
     text.clear();
@@ -191,17 +204,24 @@ pub(crate) fn authorize(identity: &Identity, request: &Request<'_>, stamp: &Stam
     push_hex(out, &signature);
 }
 
+/// Each name once.
+fn names<'h>(sorted: &'h [&(HeaderName, HeaderValue)]) -> impl Iterator<Item = &'h str> {
+    sorted.chunk_by(|a, b| a.0 == b.0).filter_map(|same| Some(same.first()?.0.as_str()))
+}
+
 fn canonical(
     identity: &Identity,
     request: &Request<'_>,
     stamp: &Stamp,
-    extra: &[&(HeaderName, HeaderValue)],
+    [before, behind]: [&[&(HeaderName, HeaderValue)]; 2],
     signed: &str,
     out: &mut Vec<u8>,
 ) {
     out.extend_from_slice(b"POST\n");
     push_escaped_again(out, request.path);
-    out.extend_from_slice(b"\n\ncontent-type:");
+    out.extend_from_slice(b"\n");
+    push_values(out, before);
+    out.extend_from_slice(b"\ncontent-type:");
     out.extend_from_slice(request.content_type.as_bytes());
     out.extend_from_slice(b"\nhost:");
     out.extend_from_slice(request.host.as_bytes());
@@ -211,8 +231,17 @@ fn canonical(
         out.extend_from_slice(b"\nx-amz-security-token:");
         out.extend_from_slice(token.as_bytes());
     }
+    push_values(out, behind);
+    out.extend_from_slice(b"\n\n");
+    out.extend_from_slice(signed.as_bytes());
+    out.push(b'\n');
+    push_hex(out, &Sha256::digest(request.body));
+}
+
+/// A line end and a line for each name; values of one name stand behind one another.
+fn push_values(out: &mut Vec<u8>, sorted: &[&(HeaderName, HeaderValue)]) {
     let mut last = "";
-    for (name, value) in extra {
+    for (name, value) in sorted {
         if name.as_str() == last {
             out.push(b',');
         } else {
@@ -223,10 +252,6 @@ fn canonical(
         last = name.as_str();
         push_folded(out, value.as_bytes());
     }
-    out.extend_from_slice(b"\n\n");
-    out.extend_from_slice(signed.as_bytes());
-    out.push(b'\n');
-    push_hex(out, &Sha256::digest(request.body));
 }
 
 /// Every service but S3 signs the path escaped once more than it is sent: `%3A` becomes `%253A`.

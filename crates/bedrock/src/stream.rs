@@ -1,4 +1,4 @@
-//! A stream of frames, read as they come.
+//! A stream of events, read as they come.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -14,6 +14,34 @@ use crate::error::{Error, Kind};
 use crate::eventstream::{self, Frame};
 use crate::http1::{Body, Connection, Head, reset};
 use crate::pool::Pool;
+use crate::sse;
+
+/// How the events of a stream are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// `application/vnd.amazon.eventstream`.
+    EventStream,
+    /// `text/event-stream`.
+    Sse,
+}
+
+impl Framing {
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::EventStream => "application/vnd.amazon.eventstream",
+            Self::Sse => "text/event-stream",
+        }
+    }
+
+    /// The framing that a content type stands for.
+    pub(crate) fn of(content_type: &[u8]) -> Option<Self> {
+        let names = |framing: &Self| {
+            let name = framing.media_type().as_bytes();
+            content_type.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
+        [Self::EventStream, Self::Sse].into_iter().find(names)
+    }
+}
 
 /// An answer that streams. Dropping it closes the upstream connection at once; reading it to its end gives the
 /// connection back.
@@ -22,6 +50,9 @@ pub struct EventStream {
     connection: Option<Connection>,
     body: Body,
     keep_alive: bool,
+    framing: Framing,
+    /// How far the undecided part of the buffer was searched for the end of an event.
+    scanned: usize,
     pool: Arc<Pool>,
     /// The first frame, which was read to see that the stream is good.
     peeked: Option<Frame>,
@@ -33,11 +64,19 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    pub(crate) fn new(connection: Connection, head: Head, pool: Arc<Pool>, idle: Duration) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        head: Head,
+        framing: Framing,
+        pool: Arc<Pool>,
+        idle: Duration,
+    ) -> Self {
         Self {
             connection: Some(connection),
             body: head.body,
             keep_alive: head.keep_alive,
+            framing,
+            scanned: 0,
             pool,
             peeked: None,
             silence: Silence { limit: idle, since: None, alarm: None },
@@ -128,18 +167,34 @@ impl EventStream {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         loop {
             let ready = &connection.buffer[..self.body.ready()];
-            let known = match eventstream::frame_length(ready) {
+            let known = match self.framing {
+                Framing::EventStream => eventstream::frame_length(ready),
+                Framing::Sse => sse::event_length(ready, &mut self.scanned),
+            };
+            let known = match known {
                 Ok(known) => known,
                 Err(error) => return Poll::Ready(Some(Err(error))),
             };
             if let Some(length) = known.filter(|length| *length <= ready.len()) {
+                self.scanned = 0;
                 let frame = self.body.take(&mut connection.buffer, length);
-                return Poll::Ready(Some(eventstream::read(frame)));
+                let read = match self.framing {
+                    Framing::EventStream => eventstream::read(frame).map(Some),
+                    Framing::Sse => sse::read(frame),
+                };
+                match read.transpose() {
+                    Some(read) => return Poll::Ready(Some(read)),
+                    // A comment: the upstream lives, and that is all it says.
+                    None => {
+                        self.silence.since = None;
+                        continue;
+                    }
+                }
             }
             if self.body.is_whole() {
                 return Poll::Ready(match ready.len() {
                     0 => None,
-                    _ => Some(Err(Error::new(Kind::Reset, "Bedrock's stream ended inside a frame."))),
+                    _ => Some(Err(Error::new(Kind::Reset, "Bedrock's stream ended inside an event."))),
                 });
             }
             let missing = known.map_or(0, |length| length - ready.len());

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bedrock_sim::{Config, Fault, Sim};
-use outcrop_bedrock::{Call, Client, CredentialsSource, Kind, Operation, Settings};
+use http::{HeaderName, HeaderValue};
+use outcrop_bedrock::{Call, Client, CredentialsSource, Kind, Operation, Settings, Site};
 
 const CLAUDE: &str = "us.anthropic.claude-sonnet-4-6";
 const QWEN: &str = "qwen.qwen3-coder-480b-a35b-v1:0";
@@ -23,6 +24,7 @@ fn settings(sim: &Sim) -> Settings {
     Settings {
         region: Some("us-east-1".to_owned()),
         endpoint_url: Some(sim.url()),
+        mantle_endpoint_url: Some(format!("{}/mantle", sim.url())),
         credentials: CredentialsSource::Static {
             access_key_id: accepted.access_key_id,
             secret_access_key: accepted.secret_access_key.into(),
@@ -70,6 +72,92 @@ async fn every_operation_is_signed_as_aws_wants_it_and_read_back() {
         assert_eq!(names.last().map(String::as_str), Some(last), "{operation:?}");
     }
     judge(&sim);
+}
+
+/// One call of the Messages API: an endpoint, and whether a stream is asked for.
+struct Messages {
+    site: Site,
+    stream: bool,
+    headers: [(HeaderName, HeaderValue); 2],
+}
+
+impl Messages {
+    fn new(site: Site, stream: bool) -> Self {
+        let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let flag = "fine-grained-tool-streaming-2025-05-14";
+        let headers = [header("anthropic-version", "2023-06-01"), header("anthropic-beta", flag)];
+        Self { site, stream, headers }
+    }
+
+    fn call(&self, said: &str) -> Call<'_> {
+        let model = match self.site {
+            Site::Runtime => CLAUDE,
+            Site::Mantle => "anthropic.claude-sonnet-4-6",
+        };
+        let (site, stream) = (self.site, self.stream);
+        let body = format!(
+            r#"{{"model":"{model}","max_tokens":50,"stream":{stream},"messages":[{{"role":"user","content":"{said}"}}]}}"#
+        );
+        Call {
+            operation: Operation::Messages { site, stream },
+            model_id: model,
+            body: body.into(),
+            headers: &self.headers,
+        }
+    }
+}
+
+const SITES: [Site; 2] = [Site::Runtime, Site::Mantle];
+
+#[tokio::test]
+async fn the_messages_api_of_each_endpoint_is_signed_for_its_own_service() {
+    let sim = sim().await;
+    let client = client(&sim).await;
+    for site in SITES {
+        let whole = client.send(&Messages::new(site, false).call("Reply with exactly: pong")).await.unwrap();
+        assert!(String::from_utf8_lossy(&whole.body).contains("pong"), "{site:?}");
+        assert!(whole.request_id.is_some());
+        // Cut into single bytes on the way, it is the same stream.
+        for said in ["Reply with exactly: pong", "sim:bytes Reply with exactly: pong"] {
+            let mut stream = client.stream(&Messages::new(site, true).call(said)).await.unwrap();
+            let mut names = Vec::new();
+            while let Some(event) = stream.next().await {
+                let event = event.unwrap();
+                let data: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
+                assert_eq!(data["type"], event.event_type.as_ref());
+                names.push(event.event_type.into_owned());
+            }
+            assert_eq!(names.first().map(String::as_str), Some("message_start"), "{site:?}");
+            assert_eq!(names.last().map(String::as_str), Some("message_stop"), "{site:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_messages_api_have_their_kind_in_either_form() {
+    let sim = sim().await;
+    let client = client(&sim).await;
+    for site in SITES {
+        for stream in [false, true] {
+            let messages = Messages::new(site, stream);
+            let call = Call { body: r#"{"max_tokens":1,"messages":[]}"#.into(), ..messages.call("") };
+            let error =
+                if stream { client.stream(&call).await.err() } else { client.send(&call).await.err() };
+            let error = error.unwrap();
+            assert_eq!((error.kind, error.message.as_str()), (Kind::Validation, "model: Field required"));
+        }
+        let mut broken =
+            client.stream(&Messages::new(site, true).call("sim:midstream=x@2 hi")).await.unwrap();
+        let mut seen = 0;
+        let error = loop {
+            match broken.next().await.unwrap() {
+                Ok(_) => seen += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((seen, error.kind), (2, Kind::InternalServer));
+        assert!(broken.next().await.is_none());
+    }
 }
 
 /// Asks the script that knows AWS's service model about everything the simulator was sent.

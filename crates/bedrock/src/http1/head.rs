@@ -13,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
 use crate::settings::Secret;
 use crate::sigv4::{self, Stamp};
+use crate::stream::Framing;
 
 /// A longer head is no answer of Bedrock's.
 pub(super) const LONGEST: usize = 64 * 1024;
@@ -20,7 +21,6 @@ const MOST_HEADERS: usize = 100;
 
 /// Bodies are JSON whatever the operation; the SDKs' default for blobs would be `application/octet-stream`.
 const CONTENT_TYPE: &str = "application/json";
-const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 const USER_AGENT: &str = concat!("outcrop/", env!("CARGO_PKG_VERSION"));
 
 /// A request, ready to be written.
@@ -51,7 +51,9 @@ impl<'a> Outgoing<'a> {
         line("host", endpoint.authority.as_bytes());
         line("content-type", CONTENT_TYPE.as_bytes());
         line("content-length", itoa::Buffer::new().format(call.body.len()).as_bytes());
-        line("accept", if call.operation.is_stream() { EVENT_STREAM } else { CONTENT_TYPE }.as_bytes());
+        let wanted =
+            if call.operation.is_stream() { call.operation.framing().media_type() } else { CONTENT_TYPE };
+        line("accept", wanted.as_bytes());
         // Frames and signatures are read as they come: nothing may be packed on the way.
         line("accept-encoding", b"identity");
         line("user-agent", USER_AGENT.as_bytes());
@@ -67,6 +69,7 @@ impl<'a> Outgoing<'a> {
                     line("x-amz-security-token", token.as_bytes());
                 }
                 let request = sigv4::Request {
+                    site: call.operation.site(),
                     path: &path,
                     host: &endpoint.authority,
                     content_type: CONTENT_TYPE,
@@ -96,7 +99,8 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) body: Body,
     pub(crate) keep_alive: bool,
-    pub(crate) event_stream: bool,
+    /// How its events are framed, if it is a stream.
+    pub(crate) framing: Option<Framing>,
     pub(crate) request_id: Option<String>,
     /// `x-amzn-ErrorType`, raw.
     pub(crate) error_type: Option<String>,
@@ -142,7 +146,7 @@ impl Head {
             status,
             body: Body::none(),
             keep_alive: parsed.version == Some(1),
-            event_stream: false,
+            framing: None,
             request_id: None,
             error_type: None,
             retry_after: None,
@@ -193,11 +197,12 @@ impl Head {
             self.keep_alive &=
                 !value.split(|&b| b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
         } else if name.eq_ignore_ascii_case("content-type") {
-            self.event_stream = value
-                .get(..EVENT_STREAM.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM.as_bytes()));
+            self.framing = Framing::of(value);
         } else if name.eq_ignore_ascii_case("x-amzn-requestid") {
             self.request_id = Some(text());
+        } else if name.eq_ignore_ascii_case("request-id") {
+            // What the Messages API calls it; AWS's own id is the better one where there are both.
+            self.request_id.get_or_insert_with(text);
         } else if name.eq_ignore_ascii_case("x-amzn-errortype") {
             self.error_type = Some(text());
         } else if name.eq_ignore_ascii_case("date") {

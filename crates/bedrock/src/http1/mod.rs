@@ -41,28 +41,39 @@ pub(crate) struct Connector {
     limit: Duration,
 }
 
-impl Connector {
-    pub(crate) fn new(endpoint: Endpoint, limit: Duration) -> Result<Self, Error> {
+/// Whose certificates are believed. Kept once for all endpoints: the authorities of a system take megabytes.
+#[derive(Clone)]
+pub(crate) struct Trust(TlsConnector);
+
+impl Trust {
+    /// In the system's certificate authorities.
+    pub(crate) fn native() -> Result<Self, Error> {
         let mut roots = rustls::RootCertStore::empty();
-        if endpoint.tls {
-            let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if added == 0 {
-                return Err(Error::new(
-                    Kind::Connect,
-                    "This system has no certificate authorities to check Bedrock's certificate with.",
-                ));
-            }
+        let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if added == 0 {
+            return Err(Error::new(
+                Kind::Connect,
+                "This system has no certificate authorities to check Bedrock's certificate with.",
+            ));
         }
-        Self::trusting(endpoint, limit, roots)
+        Self::of(roots)
     }
 
-    fn trusting(endpoint: Endpoint, limit: Duration, roots: rustls::RootCertStore) -> Result<Self, Error> {
-        let tls = if endpoint.tls {
-            let name = ServerName::try_from(endpoint.host.clone())
-                .map_err(|_| Error::new(Kind::Connect, "The Bedrock endpoint's host is not a name."))?;
-            Some((TlsConnector::from(Arc::new(tls_config(roots)?)), name))
-        } else {
-            None
+    fn of(roots: rustls::RootCertStore) -> Result<Self, Error> {
+        Ok(Self(TlsConnector::from(Arc::new(tls_config(roots)?))))
+    }
+}
+
+impl Connector {
+    /// `trust` may be absent where the endpoint needs none.
+    pub(crate) fn new(endpoint: Endpoint, limit: Duration, trust: Option<&Trust>) -> Result<Self, Error> {
+        let tls = match trust.filter(|_| endpoint.tls) {
+            Some(Trust(connector)) => {
+                let name = ServerName::try_from(endpoint.host.clone())
+                    .map_err(|_| Error::new(Kind::Connect, "The Bedrock endpoint's host is not a name."))?;
+                Some((connector.clone(), name))
+            }
+            None => None,
         };
         Ok(Self { endpoint: Arc::new(endpoint), tls, limit })
     }

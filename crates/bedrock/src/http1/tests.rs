@@ -59,7 +59,7 @@ fn connector(host: &str, port: u16, authority: Option<&[u8]>) -> Connector {
         roots.add(CertificateDer::from_pem_slice(pem).unwrap()).unwrap();
     }
     let endpoint = Endpoint::parse(&format!("https://{host}:{port}")).unwrap();
-    Connector::trusting(endpoint, Duration::from_secs(5), roots).unwrap()
+    Connector::new(endpoint, Duration::from_secs(5), Some(&Trust::of(roots).unwrap())).unwrap()
 }
 
 fn outgoing(body: &[u8]) -> Outgoing<'_> {

@@ -57,7 +57,7 @@ fn by_us(
         "eu-west-1".into(),
     );
     let mut out = Vec::new();
-    let request = Request { path, host: HOST, content_type: JSON, extra, body };
+    let request = Request { site: Site::Runtime, path, host: HOST, content_type: JSON, extra, body };
     authorize(&identity, &request, &Stamp::from_unix(seconds), &mut out);
     String::from_utf8(out).unwrap()
 }
@@ -77,6 +77,11 @@ fn signatures_equal_those_of_the_aws_signer() {
     let extras = [
         vec![],
         vec![header("x-amzn-bedrock-service-tier", "flex")],
+        vec![
+            header("x-amzn-bedrock-trace", "ENABLED"),
+            header("anthropic-version", "2023-06-01"),
+            header("anthropic-beta", "a,b"),
+        ],
         vec![
             header("x-amzn-bedrock-trace", "ENABLED"),
             header("x-amzn-bedrock-guardrailidentifier", "  two   spaces "),
@@ -123,7 +128,8 @@ fn a_new_day_has_a_new_key() {
     let identity = Identity::new("A".into(), "s".into(), None, "eu-west-1".into());
     let sign_at = |seconds| {
         let mut out = Vec::new();
-        let request = Request { path: "/", host: HOST, content_type: JSON, extra: &[], body: b"" };
+        let site = Site::Runtime;
+        let request = Request { site, path: "/", host: HOST, content_type: JSON, extra: &[], body: b"" };
         authorize(&identity, &request, &Stamp::from_unix(seconds), &mut out);
         String::from_utf8(out).unwrap()
     };
