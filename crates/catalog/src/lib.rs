@@ -9,6 +9,6 @@ mod resolve;
 mod rows;
 
 pub use model::{
-    Band, Caching, Effort, Family, Lane, Model, Price, Sampling, Thinking, Tiers, ToolIds, TopK,
+    Band, Caching, Effort, Family, Lane, Model, Price, Route, Sampling, Thinking, Tiers, ToolIds, TopK,
 };
 pub use resolve::{Catalog, Resolution, Scope, Unresolved, is_known, is_known_beta};

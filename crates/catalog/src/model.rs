@@ -12,6 +12,32 @@ pub enum Lane {
     Converse,
 }
 
+/// A way to a model of the native lane, in the order of preference that its row gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// InvokeModel and its stream.
+    InvokeModel,
+    /// The Messages API of `bedrock-runtime`:
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html>.
+    Messages,
+    /// The Messages API of `bedrock-mantle`, which knows base ids alone and needs permissions of its own.
+    Mantle,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Self; 3] = [Self::InvokeModel, Self::Messages, Self::Mantle];
+
+    /// Its name in settings, headers and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvokeModel => "invoke",
+            Self::Messages => "messages",
+            Self::Mantle => "mantle",
+        }
+    }
+}
+
 /// Who made the model; decides defaults that a row does not state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are the vendors' own")]
@@ -167,6 +193,8 @@ pub struct Model {
     pub family: Family,
     /// Lane.
     pub lane: Lane,
+    /// Native lane: the ways to it; where one fails, the next is tried.
+    pub routes: &'static [Route],
     /// Inference-profile prefixes that exist, such as `us`, `eu`, `global`; empty: base id only.
     pub prefixes: &'static [&'static str],
     /// Whether the base id itself can be invoked on demand.

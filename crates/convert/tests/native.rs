@@ -7,7 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use catalog::{Catalog, Scope};
+use catalog::{Catalog, Resolution, Scope};
+use outcrop_convert::Loss;
 use outcrop_convert::native::{self, Fetched, Options, Relay, Ttl, beta};
 use outcrop_convert::usage::Usage;
 use serde_json::{Value, json};
@@ -90,6 +91,9 @@ fn convert(input: &Value) -> Value {
             return json!({"fault": {"path": fault.path, "message": fault.message, "offset": fault.offset}});
         }
     };
+    if input["addressed"] == true {
+        return addressed(&doc, &resolved, &options);
+    }
     match native::request(&doc, resolved.model, &options) {
         Err(refusal) => json!({"refusal": {"path": refusal.path, "message": refusal.message}}),
         Ok(converted) => {
@@ -98,9 +102,23 @@ fn convert(input: &Value) -> Value {
             let body = String::from_utf8(converted.value).expect("UTF-8");
             let sent: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
             assert_eq!(sent["anthropic_version"], "bedrock-2023-05-31");
-            let losses: Vec<_> =
-                converted.losses.iter().map(|loss| format!("{} = {}", loss.path, loss.reason)).collect();
-            json!({"body_text": body, "losses": losses})
+            json!({"body_text": body, "losses": told(&converted.losses)})
+        }
+    }
+}
+
+fn told(losses: &[Loss]) -> Vec<String> {
+    losses.iter().map(|loss| format!("{} = {}", loss.path, loss.reason)).collect()
+}
+
+/// The same for the Messages API of Bedrock.
+fn addressed(doc: &native::Doc<'_>, resolved: &Resolution, options: &Options<'_>) -> Value {
+    match native::addressed(doc, resolved.model, options, &resolved.upstream_id) {
+        Err(refusal) => json!({"refusal": {"path": refusal.path, "message": refusal.message}}),
+        Ok(converted) => {
+            let body = String::from_utf8(converted.value.body).expect("UTF-8");
+            let _: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+            json!({"body_text": body, "betas": converted.value.betas, "losses": told(&converted.losses)})
         }
     }
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crate::model::{
-    Band, Caching, Effort, Family, Lane, Model, Price, Sampling, Thinking, Tiers, ToolIds, TopK,
+    Band, Caching, Effort, Family, Lane, Model, Price, Route, Sampling, Thinking, Tiers, ToolIds, TopK,
 };
 
 /// Every row, group by group.
@@ -58,6 +58,7 @@ const CAREFUL: Model = Model {
     names: &[],
     family: Family::Unknown,
     lane: Lane::Converse,
+    routes: &[Route::InvokeModel],
     prefixes: &[],
     on_demand: true,
     prefer_base: false,

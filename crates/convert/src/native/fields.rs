@@ -14,6 +14,7 @@ pub(super) fn edit(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
     for member in work.root.members() {
         let Some(name) = member.key.str() else { continue };
         match &*name {
+            "model" | "stream" if work.addressed => {}
             // The model is in the address, streaming is an operation, the version is said anew.
             "model" | "stream" | "anthropic_version" => work.edits.remove(work.root, member.key),
             "anthropic_beta" | "betas" => body_flags(work, member),

@@ -23,7 +23,7 @@ pub use ask::{Ask, peek};
 pub use cache::Ttl;
 pub use doc::{Doc, Kind, Member, Value};
 pub use relay::{Message, Relay, message};
-pub use request::{Fetched, Options, embedded, request};
+pub use request::{Addressed, Fetched, Options, addressed, embedded, request};
 pub use scan::{Fault, MAX_DEPTH, parse};
 
 /// Reasons of losses that only this lane has; the others are in [`crate::outcome::reason`].

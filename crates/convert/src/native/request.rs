@@ -66,6 +66,8 @@ impl Losses {
 /// Everything that the rules work on.
 pub(super) struct Work<'d, 'o> {
     pub(super) root: Value<'d>,
+    /// `model` and `stream` stay in the body.
+    pub(super) addressed: bool,
     pub(super) model: &'o Model,
     pub(super) options: &'o Options<'o>,
     pub(super) edits: Edits<'d>,
@@ -109,11 +111,61 @@ impl<'d> Work<'d, '_> {
     }
 }
 
+/// A body for the Messages API that Bedrock itself offers, which takes versions and flags in headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressed {
+    /// The body, with the model and the wish to stream in it.
+    pub body: Vec<u8>,
+    /// Values of `anthropic-beta`; may be none.
+    pub betas: Vec<String>,
+}
+
 /// Makes the InvokeModel body of a Messages body.
 ///
 /// `model`, `stream` and the flags leave; `anthropic_version` and `anthropic_beta` enter at the end; what the model's
 /// row does not take is left out with a [`Loss`]. Everything else is byte-identical, in the caller's order.
 pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Converted<Vec<u8>>, Refusal> {
+    let (mut work, flags) = edited(doc, model, options, false)?;
+    let root = work.root;
+    work.edits.append(root, "\"anthropic_version\":\"bedrock-2023-05-31\"".to_owned());
+    if !flags.is_empty() {
+        // Strings and nothing else: this cannot fail.
+        let list = serde_json::to_string(&flags).unwrap_or_default();
+        work.edits.append(root, format!("\"anthropic_beta\":{list}"));
+    }
+    Ok(Converted { value: work.edits.apply(doc), losses: work.losses.0, names: Names::default() })
+}
+
+/// Makes a body for the Messages API of Bedrock, where the model is called `upstream_id`.
+///
+/// The same as [`request`], but `model` and `stream` stay and the flags go into a header. The route takes no output
+/// format and no strict tools from any model, and turns `metadata` into request metadata, whose narrow charset refuses
+/// what clients send there.
+pub fn addressed(
+    doc: &Doc<'_>,
+    model: &Model,
+    options: &Options<'_>,
+    upstream_id: &str,
+) -> Result<Converted<Addressed>, Refusal> {
+    let model = Model { structured_output: false, strict_tools: false, ..model.clone() };
+    let (mut work, betas) = edited(doc, &model, options, true)?;
+    if let Some(name) = work.root.get("model") {
+        work.edits.replace(name, serde_json::to_string(upstream_id).unwrap_or_default());
+    }
+    if let Some(metadata) = work.root.member("metadata") {
+        work.leave_out(metadata, common::NO_PLACE);
+    }
+    let value = Addressed { body: work.edits.apply(doc), betas };
+    Ok(Converted { value, losses: work.losses.0, names: Names::default() })
+}
+
+/// The edits that either form needs, and the flags that go with them.
+fn edited<'d, 'o>(
+    doc: &'d Doc<'_>,
+    model: &'o Model,
+    options: &'o Options<'o>,
+    addressed: bool,
+) -> Result<(Work<'d, 'o>, Vec<String>), Refusal> {
     let root = doc.root();
     if !root.is_object() {
         return Err(refusal("", "Input should be a valid JSON object"));
@@ -121,6 +173,7 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
     let blocks = block::all(root);
     let mut work = Work {
         root,
+        addressed,
         model,
         options,
         edits: Edits::default(),
@@ -150,13 +203,7 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
     if work.options.counting && root.get("max_tokens").is_none() {
         work.edits.append(root, format!("\"max_tokens\":{}", work.max_tokens));
     }
-    work.edits.append(root, "\"anthropic_version\":\"bedrock-2023-05-31\"".to_owned());
-    if !flags.is_empty() {
-        // Strings and nothing else: this cannot fail.
-        let list = serde_json::to_string(&flags).unwrap_or_default();
-        work.edits.append(root, format!("\"anthropic_beta\":{list}"));
-    }
-    Ok(Converted { value: work.edits.apply(doc), losses: work.losses.0, names: Names::default() })
+    Ok((work, flags))
 }
 
 pub(super) fn refusal(path: impl Into<String>, message: impl Into<String>) -> Refusal {
