@@ -86,6 +86,7 @@ impl Gateway {
             format!("--usage-spool-dir={}", spool.path().display()),
             format!("--master-api-key={MASTER}"),
             format!("--bedrock-endpoint-url={}", sim.url()),
+            format!("--bedrock-mantle-endpoint-url={}", sim.mantle_url()),
             format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
             "--aws-region=us-east-1".to_owned(),
         ];

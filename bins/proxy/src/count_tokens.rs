@@ -2,7 +2,6 @@
 
 use base64_simd::STANDARD;
 use bedrock::{Call, Kind as Cause, Operation};
-use bytes::Bytes;
 use catalog::{Family, Lane, Model};
 use convert::native;
 use http::StatusCode;
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
+use crate::lane::Prepared;
 use crate::messages;
 use crate::record::Record;
 use crate::upstream::{self, Job};
@@ -44,16 +44,14 @@ pub(crate) async fn count(
         beta_headers: messages::beta_headers(&context.headers),
         resolution: admission.resolution().clone(),
         input_estimate: ask.input_estimate,
-        stream: false,
         counting: true,
     };
     let model = job.resolution.model;
     let counted = match job.resolution.lane() {
         Lane::Native => {
             // Also where nobody counts: what would be refused then has no count.
-            let lessons = gateway.shared.learned.of(&job.resolution.base_id);
-            let prepared = job.prepare(&doc, &lessons)?;
-            if model.countable { exact(&job, record, prepared.body).await? } else { None }
+            let prepared = job.prepare(&doc)?;
+            if model.countable { exact(&job, record, prepared).await? } else { None }
         }
         Lane::Converse => {
             anthropic::parse_for_count(text).map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
@@ -70,11 +68,11 @@ pub(crate) async fn count(
 }
 
 /// Bedrock's own count; `None` where it does not count for this model after all.
-async fn exact(job: &Job, record: &mut Record, body: Bytes) -> Result<Option<u64>, ApiError> {
+async fn exact(job: &Job, record: &mut Record, prepared: Prepared) -> Result<Option<u64>, ApiError> {
     upstream::sending(record, &job.resolution);
-    let mut answer = job.gateway.bedrock.send(&call(job, &body)).await;
+    let mut answer = job.gateway.bedrock.send(&call(job, &prepared.body)).await;
     if let Err(error) = &answer
-        && let Some(prepared) = job.taught(error)
+        && let Some(prepared) = job.taught(error, prepared.way)
     {
         answer = job.gateway.bedrock.send(&call(job, &prepared.body)).await;
     }

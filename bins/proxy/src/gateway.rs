@@ -14,6 +14,7 @@ use crate::health::StoreHealth;
 use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::ways::Cooling;
 
 /// One worker's gateway.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) exporter: Option<boot::metrics::Exporter>,
     pub(crate) cors: Cors,
     pub(crate) learned: Learned,
+    pub(crate) cooling: Cooling,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) started: Instant,
     pub(crate) in_flight: InFlight,

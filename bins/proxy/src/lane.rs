@@ -1,46 +1,57 @@
 //! The two lanes: what goes upstream for a request, and how its answer is read.
 
-use bedrock::{Frame, Operation};
+use bedrock::Frame;
 use bytes::Bytes;
-use catalog::{Lane, Resolution};
+use catalog::{Lane, Resolution, Route};
 use convert::converse::{self, Reply};
 use convert::native::{self, Doc, Relay};
+use convert::unfold::unfold;
 use convert::usage::Usage;
-use convert::{Loss, Names, Refusal};
+use convert::{Converted, Loss, Names, Refusal};
+use http::{HeaderName, HeaderValue};
 use policy::Tokens;
 use protocol::anthropic;
 
 use crate::error::{ApiError, Kind};
 use crate::learned::Lessons;
 use crate::settings::Settings;
+use crate::ways::Way;
 
 /// What a request becomes.
 pub(crate) struct Prepared {
-    pub(crate) lane: Lane,
+    pub(crate) way: Way,
     pub(crate) body: Bytes,
+    /// What travels beside the body.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the model may call tools.
+    pub(crate) tools: bool,
     pub(crate) losses: Vec<Loss>,
     pub(crate) names: Names,
 }
 
 impl Prepared {
-    /// Converts the request for the model that it resolved to.
+    /// Converts the request for the model that it resolved to, and for the way to it.
     pub(crate) fn new(
         doc: &Doc<'_>,
         resolution: &Resolution,
+        way: Way,
         beta_headers: &[&str],
         lessons: &Lessons,
         counting: bool,
         settings: &Settings,
     ) -> Result<Self, ApiError> {
-        match resolution.lane() {
-            Lane::Native => Self::native(doc, resolution, beta_headers, lessons, counting, settings),
-            Lane::Converse => Self::converse(doc, resolution, settings),
+        match way {
+            Way::Native(route) => {
+                Self::native(doc, resolution, route, beta_headers, lessons, counting, settings)
+            }
+            Way::Converse => Self::converse(doc, resolution, settings),
         }
     }
 
     fn native(
         doc: &Doc<'_>,
         resolution: &Resolution,
+        route: Route,
         beta_headers: &[&str],
         lessons: &Lessons,
         counting: bool,
@@ -57,10 +68,32 @@ impl Prepared {
             counting,
             ..native::Options::default()
         };
-        let converted =
-            native::request(doc, resolution.model, &options).map_err(|refusal| refused(&refusal))?;
-        let names = Names::default();
-        Ok(Self { lane: Lane::Native, body: converted.value.into(), losses: converted.losses, names })
+        let to = match route {
+            Route::InvokeModel => {
+                let converted = native::request(doc, resolution.model, &options);
+                let converted = converted.map_err(|refusal| refused(&refusal))?;
+                return Ok(Self::invoking(converted));
+            }
+            Route::Messages => &resolution.upstream_id,
+            Route::Mantle => &resolution.base_id,
+        };
+        let converted = native::addressed(doc, resolution.model, &options, to);
+        let converted = converted.map_err(|refusal| refused(&refusal))?;
+        let body = converted.value.body.into();
+        let headers = message_headers(&converted.value.betas);
+        let (losses, names) = (converted.losses, converted.names);
+        Ok(Self { way: Way::Native(route), body, headers, tools: false, losses, names })
+    }
+
+    fn invoking(converted: Converted<Vec<u8>>) -> Self {
+        Self {
+            way: Way::Native(Route::InvokeModel),
+            body: converted.value.into(),
+            headers: Vec::new(),
+            tools: false,
+            losses: converted.losses,
+            names: converted.names,
+        }
     }
 
     fn converse(doc: &Doc<'_>, resolution: &Resolution, settings: &Settings) -> Result<Self, ApiError> {
@@ -96,17 +129,29 @@ impl Prepared {
         let body = serde_json::to_vec(&converted.value).map_err(|error| {
             ApiError::new(Kind::Internal, format!("the request cannot be written: {error}"))
         })?;
-        Ok(Self { lane: Lane::Converse, body: body.into(), losses: converted.losses, names: converted.names })
+        Ok(Self {
+            way: Way::Converse,
+            body: body.into(),
+            headers: Vec::new(),
+            tools: converted.value.tool_config.is_some(),
+            losses: converted.losses,
+            names: converted.names,
+        })
     }
+}
 
-    pub(crate) fn operation(&self, stream: bool) -> Operation {
-        match (self.lane, stream) {
-            (Lane::Native, false) => Operation::InvokeModel,
-            (Lane::Native, true) => Operation::InvokeModelWithResponseStream,
-            (Lane::Converse, false) => Operation::Converse,
-            (Lane::Converse, true) => Operation::ConverseStream,
-        }
+/// Version and flags of a call of the Messages API.
+fn message_headers(betas: &[String]) -> Vec<(HeaderName, HeaderValue)> {
+    const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+    const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+    let mut headers = vec![(VERSION, HeaderValue::from_static("2023-06-01"))];
+    // Flags come from tables and settings, or from a header; none of them holds what a header cannot.
+    if let Ok(flags) = HeaderValue::from_str(&betas.join(","))
+        && !betas.is_empty()
+    {
+        headers.push((BETA, flags));
     }
+    headers
 }
 
 fn refused(refusal: &Refusal) -> ApiError {
@@ -115,15 +160,20 @@ fn refused(refusal: &Refusal) -> ApiError {
 
 /// The machine that reads a streamed answer.
 pub(crate) enum Decoder {
-    Native(Box<Relay>),
+    /// Events in frames of InvokeModel.
+    Invoked(Box<Relay>),
+    /// Events as they are.
+    Addressed(Box<Relay>),
     Converse(Box<converse::Stream>),
 }
 
 impl Decoder {
-    pub(crate) fn new(lane: Lane, names: Names, reply: Reply, hour_writes: bool) -> Self {
-        match lane {
-            Lane::Native => Self::Native(Box::new(Relay::new(&reply.model).with_hour_writes(hour_writes))),
-            Lane::Converse => Self::Converse(Box::new(converse::Stream::new(names, reply))),
+    pub(crate) fn new(way: Way, names: Names, reply: Reply, hour_writes: bool) -> Self {
+        let relay = |reply: Reply| Box::new(Relay::new(&reply.model).with_hour_writes(hour_writes));
+        match way {
+            Way::Native(Route::InvokeModel) => Self::Invoked(relay(reply)),
+            Way::Native(Route::Messages | Route::Mantle) => Self::Addressed(relay(reply)),
+            Way::Converse => Self::Converse(Box::new(converse::Stream::new(names, reply))),
         }
     }
 
@@ -131,9 +181,12 @@ impl Decoder {
     pub(crate) fn on_frame(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), ApiError> {
         match self {
             // An event that is no chunk is none of the model's: newer ones are not for the caller.
-            Self::Native(_) if frame.event_type != "chunk" => Ok(()),
-            Self::Native(relay) => {
+            Self::Invoked(_) if frame.event_type != "chunk" => Ok(()),
+            Self::Invoked(relay) => {
                 relay.on_chunk(&frame.payload, out).map_err(|fault| unreadable(&fault.message))
+            }
+            Self::Addressed(relay) => {
+                relay.on_event(&frame.payload, out).map_err(|fault| unreadable(&fault.message))
             }
             Self::Converse(stream) => stream
                 .on_event(&frame.event_type, &frame.payload, out)
@@ -144,8 +197,10 @@ impl Decoder {
     /// The upstream has ended the stream. An answer that is not complete is an error.
     pub(crate) fn on_end(&mut self, out: &mut Vec<u8>) -> Result<(), ApiError> {
         match self {
-            Self::Native(relay) if relay.finished() => Ok(()),
-            Self::Native(_) => Err(unreadable("the stream ended before the message did")),
+            Self::Invoked(relay) | Self::Addressed(relay) if relay.finished() => Ok(()),
+            Self::Invoked(_) | Self::Addressed(_) => {
+                Err(unreadable("the stream ended before the message did"))
+            }
             Self::Converse(stream) => {
                 let before = out.len();
                 stream.on_end(out).map_err(|fault| {
@@ -159,7 +214,7 @@ impl Decoder {
 
     pub(crate) fn finished(&self) -> bool {
         match self {
-            Self::Native(relay) => relay.finished(),
+            Self::Invoked(relay) | Self::Addressed(relay) => relay.finished(),
             Self::Converse(stream) => stream.finished(),
         }
     }
@@ -167,7 +222,7 @@ impl Decoder {
     /// What has been used, if the upstream has said so yet.
     pub(crate) fn tokens(&self) -> Option<Tokens> {
         let usage = match self {
-            Self::Native(relay) => relay.usage(),
+            Self::Invoked(relay) | Self::Addressed(relay) => relay.usage(),
             Self::Converse(stream) => stream.usage(),
         };
         tokens(usage)
@@ -175,7 +230,7 @@ impl Decoder {
 
     pub(crate) fn stop_reason(&self) -> Option<String> {
         match self {
-            Self::Native(_) => None,
+            Self::Invoked(_) | Self::Addressed(_) => None,
             Self::Converse(stream) => stream.machine().stop_reason().map(|reason| reason.as_str().to_owned()),
         }
     }
@@ -212,6 +267,16 @@ impl Answer {
             }
         }
     }
+}
+
+/// A whole Converse answer as the events of the stream that was asked for, for models that do not stream what they do.
+pub(crate) fn unfolded(body: &[u8], names: &Names, reply: &Reply) -> Result<Answer, ApiError> {
+    let message = converse::response(body, names, reply).map_err(|fault| unreadable(&fault.message))?;
+    let stop_reason = message.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
+    let tokens = tokens(Usage::from_anthropic(&message.usage));
+    let mut body = Vec::new();
+    unfold(message, &mut |event: anthropic::Event<'_>| event.write_sse(&mut body));
+    Ok(Answer { body, tokens, stop_reason })
 }
 
 pub(crate) fn tokens(usage: Usage) -> Option<Tokens> {

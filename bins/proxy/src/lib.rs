@@ -33,6 +33,7 @@ mod start;
 mod stream;
 mod switches;
 mod upstream;
+mod ways;
 
 pub use run::main;
 pub use start::{Gate, StartError};

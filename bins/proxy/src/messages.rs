@@ -22,6 +22,7 @@ use crate::request_id::message_id;
 use crate::stream;
 use crate::switches;
 use crate::upstream::{self, Job};
+use crate::ways::Way;
 
 /// Headers that name a session, the first present one counts.
 const SESSION_HEADERS: &[&str] = &["x-session-id", "x-claude-code-session-id", "session-id"];
@@ -50,11 +51,9 @@ pub(crate) async fn create(
         beta_headers: beta_headers(&context.headers),
         resolution: admission.resolution().clone(),
         input_estimate: ask.input_estimate,
-        stream: ask.stream,
         counting: false,
     };
-    let lessons = gateway.shared.learned.of(&job.resolution.base_id);
-    let prepared = if embedded.is_none() { job.prepare(&doc, &lessons) } else { job.prepare_anew(&lessons) }?;
+    let prepared = if embedded.is_none() { job.prepare(&doc) } else { job.prepare_anew() }?;
     note_losses(gateway, &prepared);
     let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job, &prepared));
     upstream::sending(record, &job.resolution);
@@ -94,10 +93,10 @@ async fn whole(
 ) -> Result<Response, ApiError> {
     let made = match job.send(&mut admission, prepared).await {
         Ok(answered) => {
-            record.attempts(answered.reply.attempts);
-            let (lane, names) = (answered.prepared.lane, &answered.prepared.names);
-            let answer = Answer::new(lane, &answered.reply.body, names, &said.reply, said.hour_writes);
-            answer.map(|answer| (answer, answered.reply))
+            record.attempts(answered.attempts);
+            let (way, names) = (answered.prepared.way, &answered.prepared.names);
+            let answer = Answer::new(way.lane(), &answered.reply.body, names, &said.reply, said.hour_writes);
+            answer.map(|answer| (answer, answered))
         }
         Err(error) => Err(error),
     };
@@ -118,7 +117,8 @@ async fn whole(
             record.tokens(admission.settle(end, now));
             let mut response = handle::private(handle::json(StatusCode::OK, answer.body));
             if let Some(debug) = &said.debug {
-                debug.apply(response.headers_mut(), upstream.attempts, upstream.request_id.as_deref());
+                let id = upstream.reply.request_id.as_deref();
+                debug.apply(response.headers_mut(), upstream.prepared.way, upstream.attempts, id);
             }
             Ok(response)
         }
@@ -259,7 +259,6 @@ fn note_losses(gateway: &Gateway, prepared: &Prepared) {
 /// The `x-outcrop-*` headers, for those who ask.
 pub(crate) struct Debug {
     model: String,
-    lane: &'static str,
     losses: String,
 }
 
@@ -274,7 +273,6 @@ impl Debug {
             prepared.losses.iter().map(|loss| format!("{}={}", loss.path, loss.reason)).collect();
         Self {
             model: upstream::scrubbed(&job.resolution.upstream_id),
-            lane: lane_name(prepared.lane),
             losses: losses
                 .join("; ")
                 .chars()
@@ -284,14 +282,21 @@ impl Debug {
         }
     }
 
-    pub(crate) fn apply(&self, headers: &mut HeaderMap, attempts: u32, upstream_request_id: Option<&str>) {
+    pub(crate) fn apply(
+        &self,
+        headers: &mut HeaderMap,
+        way: Way,
+        attempts: u32,
+        upstream_request_id: Option<&str>,
+    ) {
         let mut put = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         };
         put("x-outcrop-model", &self.model);
-        put("x-outcrop-lane", self.lane);
+        put("x-outcrop-lane", lane_name(way.lane()));
+        put("x-outcrop-route", way.name());
         put("x-outcrop-target", "default");
         put("x-outcrop-attempts", &attempts.to_string());
         put("x-outcrop-upstream-request-id", upstream_request_id.unwrap_or_default());

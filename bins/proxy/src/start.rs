@@ -24,6 +24,7 @@ use crate::request_id::RequestId;
 use crate::route::Dialect;
 use crate::settings::{Cli, Secret, Settings};
 use crate::simulate;
+use crate::ways::Cooling;
 
 /// After the error events: time for them to leave.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -100,6 +101,7 @@ impl Gate {
         let (phase, listening) = watch::channel(Phase::Serving);
         let shared = Arc::new(Shared {
             cors: Cors::new(&settings),
+            cooling: Cooling::new(settings.bedrock.target_cooldown.0),
             settings,
             policy,
             store,
@@ -211,6 +213,7 @@ fn bedrock_settings(settings: &Settings, simulator: Option<&bedrock_sim::Sim>) -
     let mut built = bedrock::Settings {
         region: own.region.clone().or_else(|| own.aws_region.clone()),
         endpoint_url: own.endpoint_url.clone(),
+        mantle_endpoint_url: own.mantle_endpoint_url.clone(),
         bearer_token: own.bearer_token.as_ref().map(|token| token.expose().into()),
         connect_timeout: own.connect_timeout.0,
         first_byte_timeout: own.first_byte_timeout.0,

@@ -11,7 +11,7 @@ use convert::converse::Reply;
 use futures::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use httpd::{Abort, Body, Response};
-use policy::{Admission, End};
+use policy::{Admission, End, Tokens};
 use protocol::sse;
 use store::RowStatus;
 use tokio::sync::watch;
@@ -20,11 +20,11 @@ use tokio::time::Sleep;
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held, Phase};
 use crate::handle::Context;
-use crate::lane::{Decoder, Prepared};
+use crate::lane::{Answer, Decoder, Prepared, unfolded};
 use crate::messages::{Debug, failure};
 use crate::record::Record;
 use crate::request_id::RequestId;
-use crate::upstream::{Answered, Job, api_error};
+use crate::upstream::{Answered, Job, Opened, api_error};
 
 /// Events that are ready together leave in one write, up to about this size.
 pub(crate) const GATHER_BYTES: usize = 32 * 1024;
@@ -44,8 +44,7 @@ pub(crate) struct Opening {
     pub(crate) debug: Option<Debug>,
 }
 
-type Opened = Result<Answered<EventStream>, ApiError>;
-type Pending = Pin<Box<dyn Future<Output = Opened> + Send>>;
+type Pending = Pin<Box<dyn Future<Output = Result<Answered<Opened>, ApiError>> + Send>>;
 
 /// Opens the upstream's stream and answers with it. An upstream that fails within the ping interval is answered with its
 /// own status; one that takes longer is waited for under a 200, with pings.
@@ -67,15 +66,10 @@ pub(crate) async fn reply(
         input_estimate: job.input_estimate,
         _held: held,
     };
-    let lane = prepared.lane;
-    let names = prepared.names.clone();
+    let way = prepared.way;
     let mut pending: Pending = Box::pin(job.open(prepared));
     let source = match tokio::time::timeout(interval, &mut pending).await {
-        Ok(Ok(answered)) => {
-            admission.answered(answered.reply.request_id(), answered.reply.attempts());
-            record.attempts(answered.reply.attempts());
-            Source::Open(Box::new(answered.reply))
-        }
+        Ok(Ok(answered)) => Source::Open(Box::new(answered)),
         Ok(Err(error)) => {
             record.attempts(error.attempts);
             admission.answered(None, error.attempts);
@@ -84,25 +78,25 @@ pub(crate) async fn reply(
         }
         Err(_) => Source::Pending(pending),
     };
-    let decoder = Decoder::new(lane, names, reply, hour_writes);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     if let Some(debug) = debug {
-        let opened = source.opened();
-        debug.apply(
-            headers,
-            opened.map_or(0, EventStream::attempts),
-            opened.and_then(EventStream::request_id),
-        );
+        match &source {
+            Source::Open(answered) => {
+                let id = answered.reply.request_id();
+                debug.apply(headers, answered.prepared.way, answered.attempts, id);
+            }
+            Source::Pending(_) => debug.apply(headers, way, 0, None),
+        }
     }
     let relay = Relay {
         facts,
         admission: Some(admission),
         record: record.take_for_stream(),
-        decoder,
+        reading: Reading::Nothing { reply, hour_writes },
         out: Vec::new(),
     };
     *response.body_mut() = Body::stream(relay.run(source));
@@ -110,15 +104,43 @@ pub(crate) async fn reply(
 }
 
 enum Source {
-    Open(Box<EventStream>),
+    Open(Box<Answered<Opened>>),
     Pending(Pending),
 }
 
-impl Source {
-    fn opened(&self) -> Option<&EventStream> {
+/// How far the answer has come.
+enum Reading {
+    /// Nothing has come: what the machine will need.
+    Nothing { reply: Reply, hour_writes: bool },
+    /// Events come.
+    Events(Decoder),
+    /// It came whole.
+    Whole { tokens: Option<Tokens>, stop_reason: Option<String> },
+}
+
+impl Reading {
+    fn finished(&self) -> bool {
         match self {
-            Self::Open(events) => Some(events),
-            Self::Pending(_) => None,
+            Self::Nothing { .. } => false,
+            Self::Events(decoder) => decoder.finished(),
+            Self::Whole { .. } => true,
+        }
+    }
+
+    /// What has been used, if that is known yet.
+    fn tokens(&self) -> Option<Tokens> {
+        match self {
+            Self::Nothing { .. } => None,
+            Self::Events(decoder) => decoder.tokens(),
+            Self::Whole { tokens, .. } => *tokens,
+        }
+    }
+
+    fn stop_reason(&self) -> Option<String> {
+        match self {
+            Self::Nothing { .. } => None,
+            Self::Events(decoder) => decoder.stop_reason(),
+            Self::Whole { stop_reason, .. } => stop_reason.clone(),
         }
     }
 }
@@ -138,7 +160,7 @@ struct Relay {
     facts: Facts,
     admission: Option<Admission>,
     record: Record,
-    decoder: Decoder,
+    reading: Reading,
     out: Vec<u8>,
 }
 
@@ -146,13 +168,13 @@ impl Relay {
     fn run(mut self, source: Source) -> impl Stream<Item = Result<Bytes, Abort>> + Send {
         stream! {
             let mut quiet = Quiet::new(&self.facts);
-            let mut events = match source {
-                Source::Open(events) => *events,
+            let answered = match source {
+                Source::Open(answered) => *answered,
                 Source::Pending(mut pending) => loop {
                     // The first interval has passed before the headers went out.
                     yield Ok(self.ping());
                     match quiet.during(&mut pending).await {
-                        Met::Came(Ok(answered)) => break self.opened(answered),
+                        Met::Came(Ok(answered)) => break answered,
                         Met::Came(Err(error)) => {
                             yield Ok(self.failed(&error));
                             return;
@@ -165,6 +187,10 @@ impl Relay {
                     }
                 },
             };
+            let Some(mut events) = self.opened(answered) else {
+                yield Ok(self.flush());
+                return;
+            };
             loop {
                 let met = quiet.during(pin!(events.next())).await;
                 match met {
@@ -175,7 +201,7 @@ impl Relay {
                             yield Ok(self.flush());
                         }
                         if !go_on {
-                            if self.decoder.finished() {
+                            if self.reading.finished() {
                                 read_out(&mut events).await;
                             }
                             return;
@@ -191,12 +217,33 @@ impl Relay {
         }
     }
 
-    fn opened(&mut self, answered: Answered<EventStream>) -> EventStream {
+    /// The upstream has answered; nothing more comes where it did so with a whole answer.
+    fn opened(&mut self, answered: Answered<Opened>) -> Option<Box<EventStream>> {
+        let Answered { reply: opened, prepared, attempts } = answered;
         if let Some(admission) = &mut self.admission {
-            admission.answered(answered.reply.request_id(), answered.reply.attempts());
+            admission.answered(opened.request_id(), attempts);
         }
-        self.record.attempts(answered.reply.attempts());
-        answered.reply
+        self.record.attempts(attempts);
+        let Reading::Nothing { reply, hour_writes } = &self.reading else { return None };
+        match opened {
+            Opened::Stream(events) => {
+                let decoder = Decoder::new(prepared.way, prepared.names, reply.clone(), *hour_writes);
+                self.reading = Reading::Events(decoder);
+                Some(events)
+            }
+            Opened::Whole(whole) => {
+                match unfolded(&whole.body, &prepared.names, reply) {
+                    Ok(Answer { body, tokens, stop_reason }) => {
+                        self.out = body;
+                        self.reading = Reading::Whole { tokens, stop_reason };
+                        self.wrote(0);
+                        self.complete();
+                    }
+                    Err(error) => self.fail(&error),
+                }
+                None
+            }
+        }
     }
 
     /// Takes what is there already, so that it leaves in the same write.
@@ -217,22 +264,13 @@ impl Relay {
     /// Takes one frame in; false when the stream is over, with its last bytes in `out`.
     fn take(&mut self, frame: Option<Result<Frame, bedrock::Error>>) -> bool {
         let before = self.out.len();
+        let Reading::Events(decoder) = &mut self.reading else { return false };
         let done = match frame {
-            Some(Ok(frame)) => self.decoder.on_frame(&frame, &mut self.out).map(|()| self.decoder.finished()),
+            Some(Ok(frame)) => decoder.on_frame(&frame, &mut self.out).map(|()| decoder.finished()),
             Some(Err(error)) => Err(api_error(&error, &self.facts.resolution, self.facts.input_estimate)),
-            None => self.decoder.on_end(&mut self.out).map(|()| true),
+            None => decoder.on_end(&mut self.out).map(|()| true),
         };
-        let written = self.out.get(before..).unwrap_or_default();
-        if written.starts_with(CONTENT) {
-            // Each event is framed by three line ends; those of the text are escaped.
-            let events = memchr::memchr_iter(b'\n', written).count() / 3;
-            let text = written.len().saturating_sub(events * FRAMING_BYTES);
-            let now = Instant::now();
-            if let Some(admission) = &mut self.admission {
-                admission.content(text, now);
-            }
-            self.record.content(now);
-        }
+        self.wrote(before);
         match done {
             Ok(false) => true,
             Ok(true) => {
@@ -246,8 +284,28 @@ impl Relay {
         }
     }
 
+    /// Notes the content among what was written since `before`.
+    fn wrote(&mut self, before: usize) {
+        let mut written = self.out.get(before..).unwrap_or_default();
+        if matches!(self.reading, Reading::Whole { .. }) {
+            // Its first event is none of content.
+            let first = memchr::memmem::find(written, CONTENT).unwrap_or(written.len());
+            written = written.get(first..).unwrap_or_default();
+        }
+        if written.starts_with(CONTENT) {
+            // Each event is framed by three line ends; those of the text are escaped.
+            let events = memchr::memchr_iter(b'\n', written).count() / 3;
+            let text = written.len().saturating_sub(events * FRAMING_BYTES);
+            let now = Instant::now();
+            if let Some(admission) = &mut self.admission {
+                admission.content(text, now);
+            }
+            self.record.content(now);
+        }
+    }
+
     fn complete(&mut self) {
-        let stop_reason = self.decoder.stop_reason();
+        let stop_reason = self.reading.stop_reason();
         self.settle(End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason });
     }
 
@@ -261,7 +319,7 @@ impl Relay {
     fn settle(&mut self, end: End) {
         self.record.ended();
         if let Some(mut admission) = self.admission.take() {
-            if let Some(tokens) = self.decoder.tokens() {
+            if let Some(tokens) = self.reading.tokens() {
                 admission.used(tokens);
             }
             self.record.tokens(admission.settle(end, Instant::now()));
@@ -286,7 +344,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         // The caller left: what the upstream has reported so far is what gets booked.
-        if let (Some(admission), Some(tokens)) = (&mut self.admission, self.decoder.tokens()) {
+        if let (Some(admission), Some(tokens)) = (&mut self.admission, self.reading.tokens()) {
             admission.used(tokens);
         }
     }

@@ -72,6 +72,9 @@ fn prepare(call: &Call<'_>, model: &'static Model, stream: bool) -> Result<Prepa
     let shape = if stream { &CONVERSE_STREAM } else { &CONVERSE };
     shape::check(shape, &body).map_err(shape::Fault::reject)?;
     converse_rules::check(model, &body)?;
+    if stream && !model.streams_tools() && body.get("toolConfig").is_some() {
+        return Err(Reject::invalid("This model doesn't support tool use in streaming mode."));
+    }
     let prompt = Prompt::converse(&body, model.id);
     fits(model, &prompt, &body)?;
     let mut usage = prompt.usage(&call.state.cache, Instant::now());

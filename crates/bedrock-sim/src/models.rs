@@ -230,6 +230,12 @@ impl Model {
         self.family == Family::Claude
     }
 
+    /// Whether tools may be used in a stream:
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html>.
+    pub(crate) fn streams_tools(&self) -> bool {
+        !self.id.starts_with("meta.llama3-")
+    }
+
     /// Whether this is a Claude model of at least that version.
     pub(crate) fn at_least(&self, major: u8, minor: u8) -> bool {
         self.is_claude() && self.version >= (major, minor)

@@ -105,6 +105,11 @@ impl Sim {
         format!("http://{}", self.addr)
     }
 
+    /// The same for `bedrock-mantle`, which has a host of its own at AWS.
+    pub fn mantle_url(&self) -> String {
+        format!("{}{}", self.url(), routes::MANTLE)
+    }
+
     /// Queues faults for the next requests whose model id matches the pattern (`*` is any text, "" every model).
     /// Each request uses up one fault.
     pub fn script(&self, model_glob: &str, faults: Vec<Fault>) {

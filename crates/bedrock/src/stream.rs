@@ -182,14 +182,12 @@ impl EventStream {
                     Framing::EventStream => eventstream::read(frame).map(Some),
                     Framing::Sse => sse::read(frame),
                 };
-                match read.transpose() {
-                    Some(read) => return Poll::Ready(Some(read)),
-                    // A comment: the upstream lives, and that is all it says.
-                    None => {
-                        self.silence.since = None;
-                        continue;
-                    }
+                if let Some(read) = read.transpose() {
+                    return Poll::Ready(Some(read));
                 }
+                // A comment: the upstream lives, and that is all it says.
+                self.silence.since = None;
+                continue;
             }
             if self.body.is_whole() {
                 return Poll::Ready(match ready.len() {

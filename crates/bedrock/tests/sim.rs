@@ -24,7 +24,7 @@ fn settings(sim: &Sim) -> Settings {
     Settings {
         region: Some("us-east-1".to_owned()),
         endpoint_url: Some(sim.url()),
-        mantle_endpoint_url: Some(format!("{}/mantle", sim.url())),
+        mantle_endpoint_url: Some(sim.mantle_url()),
         credentials: CredentialsSource::Static {
             access_key_id: accepted.access_key_id,
             secret_access_key: accepted.secret_access_key.into(),

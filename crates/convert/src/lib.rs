@@ -49,6 +49,7 @@ pub mod converse;
 pub mod fold;
 pub mod native;
 pub mod outcome;
+pub mod unfold;
 pub mod usage;
 
 pub use outcome::{Converted, Loss, Names, Refusal};

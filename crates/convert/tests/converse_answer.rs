@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 
 use outcrop_convert::converse::stream::Stream;
 use outcrop_convert::converse::{Reply, response};
+use outcrop_convert::fold::fold;
+use outcrop_convert::unfold::unfold;
 use outcrop_convert::{Loss, Names};
+use protocol::anthropic::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -137,6 +140,21 @@ fn streams_are_converted_as_the_fixtures_say() {
         check(&case, "losses.json", losses(stream.machine().losses()).as_deref(), &mut failed);
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_whole_answer_that_is_unfolded_folds_back_to_itself() {
+    for case in cases("response") {
+        let Whole { names, body } = read(&case);
+        let message = response::response(body.get().as_bytes(), &names.into(), &reply()).unwrap();
+        let mut out = Vec::new();
+        unfold(message.clone(), &mut |event: Event<'_>| event.write_sse(&mut out));
+        let out = String::from_utf8(out).unwrap();
+        let data = out.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events: Vec<_> = data.map(|data| Event::parse(data).unwrap()).collect();
+        assert!(matches!(events.last(), Some(Event::MessageStop)), "{}", case.display());
+        assert_eq!(fold(events).unwrap(), message, "{}", case.display());
+    }
 }
 
 #[test]

@@ -111,7 +111,9 @@ impl Passage {
         input_estimate: u64,
     ) -> Result<Self, ApiError> {
         let invoked = match operation {
-            Operation::InvokeModel | Operation::InvokeModelWithResponseStream => true,
+            Operation::InvokeModel
+            | Operation::InvokeModelWithResponseStream
+            | Operation::Messages { .. } => true,
             Operation::Converse | Operation::ConverseStream | Operation::CountTokens => false,
         };
         let known = |name: &'static str| Some((HeaderName::from_static(name), headers.get(name)?.clone()));
@@ -149,7 +151,7 @@ impl Passage {
     fn call(&self) -> Call<'_> {
         if let Some(prepared) = &self.translated {
             return Call {
-                operation: prepared.operation(self.operation.is_stream()),
+                operation: prepared.way.operation(self.operation.is_stream()),
                 model_id: &self.resolution.upstream_id,
                 body: prepared.body.clone(),
                 headers: &[],
@@ -224,7 +226,7 @@ async fn whole(
             (reply.body, lane::tokens(used))
         }
         Some(prepared) => {
-            match Answer::new(prepared.lane, &reply.body, &prepared.names, &passage.reply(), false) {
+            match Answer::new(prepared.way.lane(), &reply.body, &prepared.names, &passage.reply(), false) {
                 Ok(answer) => (answer.body.into(), answer.tokens),
                 Err(error) => {
                     admission.settle(failure(&error), now);
@@ -273,8 +275,8 @@ async fn streamed(
     let mut response = opening(&events);
     let reply = passage.reply();
     let reader = if let Some(prepared) = passage.translated {
-        let Prepared { lane, names, .. } = *prepared;
-        Reader::translating(Decoder::new(lane, names, reply, false))
+        let Prepared { way, names, .. } = *prepared;
+        Reader::translating(Decoder::new(way, names, reply, false))
     } else {
         let hour_writes = passage.messages && asks_for_an_hour(&passage.body);
         Reader::relaying(passage.operation, passage.messages, hour_writes)

@@ -28,13 +28,20 @@ impl Reader {
             Operation::Converse | Operation::ConverseStream => {
                 Self::Converse { usage: Usage::default(), stopped: false }
             }
-            Operation::InvokeModel | Operation::InvokeModelWithResponseStream if messages => Self::Messages {
-                relay: Box::new(native::Relay::new("").with_hour_writes(hour_writes)),
-                unused: Vec::new(),
-            },
-            Operation::InvokeModel | Operation::InvokeModelWithResponseStream | Operation::CountTokens => {
-                Self::Chunks(Usage::default())
+            Operation::InvokeModel
+            | Operation::InvokeModelWithResponseStream
+            | Operation::Messages { .. }
+                if messages =>
+            {
+                Self::Messages {
+                    relay: Box::new(native::Relay::new("").with_hour_writes(hour_writes)),
+                    unused: Vec::new(),
+                }
             }
+            Operation::InvokeModel
+            | Operation::InvokeModelWithResponseStream
+            | Operation::Messages { .. }
+            | Operation::CountTokens => Self::Chunks(Usage::default()),
         }
     }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 /// What a whole answer says of itself: in its body, or in headers where the body's format has no place for it.
 pub(super) fn whole(operation: Operation, body: &[u8], headers: &HeaderMap) -> Usage {
     let said = match operation {
-        Operation::InvokeModel | Operation::InvokeModelWithResponseStream => {
+        Operation::InvokeModel | Operation::InvokeModelWithResponseStream | Operation::Messages { .. } => {
             serde_json::from_slice::<Answer<anthropic::Usage>>(body)
                 .map(|answer| Usage::from_anthropic(&answer.usage))
         }

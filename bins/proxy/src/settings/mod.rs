@@ -5,6 +5,7 @@
 
 mod features;
 mod read;
+mod routes;
 mod values;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use features::{Betas, Caching, Fetching, Switches};
 pub use read::{Problem, command, effective, read};
+pub(crate) use routes::Routes;
 pub(crate) use values::{Flag, Hosts, List, Mapping, Millis, Seconds, Secret, Trust};
 
 /// Outcrop's data plane: the Anthropic Messages API in front, AWS Bedrock behind.
@@ -178,6 +180,17 @@ pub(crate) struct Bedrock {
     /// Overrides the address of the Bedrock runtime.
     #[arg(long, env = "BEDROCK_ENDPOINT_URL", value_name = "URL", value_parser = values::url)]
     pub(crate) endpoint_url: Option<String>,
+    /// Overrides the address of bedrock-mantle, which only the route `mantle` calls.
+    #[arg(long, env = "BEDROCK_MANTLE_ENDPOINT_URL", value_name = "URL", value_parser = values::url)]
+    pub(crate) mantle_endpoint_url: Option<String>,
+    /// JSON object {pattern: [route]}, or @path to a file with one: by which routes Claude is called whose Bedrock id fits
+    /// the pattern, in order of preference. `invoke` is InvokeModel, `messages` the Messages API of bedrock-runtime,
+    /// `mantle` that of bedrock-mantle; where one fails before the first byte, the next is tried.
+    #[arg(long, env = "BEDROCK_ROUTES", default_value = "{}", value_name = "JSON")]
+    pub(crate) routes: Routes,
+    /// How long a route that failed is passed over where there is another, in seconds.
+    #[arg(long, env = "TARGET_COOLDOWN_SECONDS", default_value = "30", value_name = "SECONDS")]
+    pub(crate) target_cooldown: Seconds,
     /// Bedrock API key, used instead of SigV4 (alias BEDROCK_API_KEY).
     #[arg(long, env = "AWS_BEARER_TOKEN_BEDROCK", value_name = "SECRET", hide_env_values = true)]
     pub(crate) bearer_token: Option<Secret>,

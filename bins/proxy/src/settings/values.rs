@@ -206,7 +206,7 @@ impl Hosts {
 }
 
 /// JSON text, or that of the file named after an `@`.
-fn json_or_file(text: &str) -> Result<String, String> {
+pub(super) fn json_or_file(text: &str) -> Result<String, String> {
     match text.trim().strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}")),
         None => Ok(text.to_owned()),
