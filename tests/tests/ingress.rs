@@ -111,6 +111,15 @@ async fn a_body_travels_byte_for_byte_to_the_same_operation() {
 }
 
 #[tokio::test]
+async fn the_version_of_the_messages_api_becomes_bedrocks() {
+    let gateway = Gateway::start().await;
+    let asked = invoke_body("Hi").replace("bedrock-2023-05-31", "2026-10-21");
+    let reply = bearer(&gateway).post(&format!("/model/{CLAUDE}/invoke"), asked.as_bytes()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(gateway.sim.requests().pop().unwrap().body, invoke_body("Hi").as_bytes());
+}
+
+#[tokio::test]
 async fn whole_answers_come_back_with_the_upstreams_own_headers() {
     let gateway = Gateway::start().await;
     let path = format!("/model/{CLAUDE}/invoke");
@@ -329,10 +338,12 @@ async fn a_signature_is_no_key_and_either_key_header_is_one() {
         "authorization",
         "AWS4-HMAC-SHA256 Credential=AKIA/20261121/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=0",
     );
-    for caller in [signed, gateway.caller().anonymous(), Caller::new(gateway.addr, "wrong")] {
+    for (caller, expected) in
+        [(signed, 403), (gateway.caller().anonymous(), 401), (Caller::new(gateway.addr, "wrong"), 401)]
+    {
         for reply in [caller.post(&path, body.as_bytes()).await, caller.get("/inference-profiles").await] {
             let (status, name, _) = refused(&reply);
-            assert_eq!((status, name.as_str()), (403, "UnrecognizedClientException"));
+            assert_eq!((status, name.as_str()), (expected, "UnrecognizedClientException"));
         }
     }
     assert!(gateway.sim.requests().is_empty());

@@ -67,7 +67,7 @@ impl Service for Gateway {
             record.failed(error.kind);
             let mut response = error.response(dialect, id);
             if dialect == Dialect::Bedrock {
-                *response.status_mut() = ingress::status(error.kind);
+                *response.status_mut() = ingress::status(error.kind, &context.headers);
                 response.headers_mut().insert("x-amzn-requestid", id.header());
             }
             response

@@ -8,6 +8,7 @@ mod reader;
 mod refused;
 mod relay;
 mod usage;
+mod version;
 
 use std::time::Instant;
 
@@ -15,7 +16,6 @@ use bedrock::{Call, EventStream, Operation};
 use bytes::Bytes;
 use catalog::{Lane, Resolution};
 use convert::converse::Reply;
-use convert::native;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{Body, RequestBody, Response};
@@ -91,7 +91,7 @@ struct Passage {
     gateway: Gateway,
     operation: Operation,
     resolution: Resolution,
-    /// As the caller sent it, but for flags.
+    /// As the caller sent it, but for flags and the version.
     body: Bytes,
     headers: Vec<(HeaderName, HeaderValue)>,
     input_estimate: u64,
@@ -117,10 +117,11 @@ impl Passage {
             Operation::Converse | Operation::ConverseStream | Operation::CountTokens => false,
         };
         let known = |name: &'static str| Some((HeaderName::from_static(name), headers.get(name)?.clone()));
+        let version = if invoked { version::of(&body) } else { None };
         let mut passage = Self {
             gateway: gateway.clone(),
             operation,
-            messages: invoked && is_messages(&body),
+            messages: version.is_some(),
             resolution,
             body,
             headers: HEADERS.iter().filter_map(|name| known(name)).collect(),
@@ -134,6 +135,9 @@ impl Passage {
             let prepared = Prepared::invoked(messages::text(&passage.body)?, &passage.resolution, settings)?;
             passage.translated = Some(Box::new(prepared));
         } else if invoked && passage.resolution.lane() == Lane::Native {
+            if let Some(at) = version {
+                passage.body = version::bedrocks(passage.body, at);
+            }
             let lessons = gateway.shared.learned.of(&passage.resolution.base_id);
             passage.filter(lessons.certain_betas_only);
         }
@@ -185,13 +189,6 @@ impl Passage {
     fn reply(&self) -> Reply {
         Reply { id: message_id(), model: self.resolution.requested.clone() }
     }
-}
-
-/// Whether a body is one of the Messages API: it says so itself.
-fn is_messages(body: &[u8]) -> bool {
-    const VERSION: &str = "anthropic_version";
-    let text = std::str::from_utf8(body).ok().filter(|text| text.contains(VERSION));
-    text.and_then(|text| native::parse(text).ok()).is_some_and(|doc| doc.root().get(VERSION).is_some())
 }
 
 async fn whole(

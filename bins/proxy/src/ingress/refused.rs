@@ -2,8 +2,8 @@
 
 use bedrock::Kind as Cause;
 use catalog::Resolution;
-use http::StatusCode;
-use http::header::{HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
 use httpd::Response;
 use serde_json::json;
 
@@ -108,12 +108,18 @@ fn own(cause: Cause) -> (&'static str, StatusCode, bool) {
 }
 
 /// The status of a refusal of our own where Bedrock has another one for it than the Messages API.
-pub(crate) fn status(kind: Kind) -> StatusCode {
+///
+/// Bedrock says 403 to every credential that it does not know. So do we to a signature, which says nothing about a key of
+/// ours; a key that is none is 401 as everywhere, because Claude Code repeats a 403 for minutes and tells a 401 at once.
+pub(crate) fn status(kind: Kind, headers: &HeaderMap) -> StatusCode {
+    let signed =
+        || headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-HMAC-SHA256 "));
     match kind {
-        Kind::Authentication => StatusCode::FORBIDDEN,
+        Kind::Authentication if signed() => StatusCode::FORBIDDEN,
         Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
         Kind::BadGateway => StatusCode::INTERNAL_SERVER_ERROR,
-        Kind::Invalid
+        Kind::Authentication
+        | Kind::Invalid
         | Kind::ContextTooLong
         | Kind::Permission
         | Kind::UpstreamPermission
