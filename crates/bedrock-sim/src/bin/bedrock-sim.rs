@@ -11,6 +11,7 @@
 //! | `--workers N` | worker threads; default 1 |
 //! | `--bearer TOKEN` | an API key to accept, besides `bench` |
 //! | `--access-key ID`, `--secret-key SECRET`, `--region NAME` | for signed requests |
+//! | `--profile ARN=ID` | an application inference profile and what is behind it |
 use std::io::{Error, Write as _};
 use std::time::Duration;
 
@@ -35,6 +36,11 @@ fn config(mut args: impl Iterator<Item = String>) -> Result<Config, Error> {
             "--access-key" => config.access_key_id = value,
             "--secret-key" => config.secret_access_key = value,
             "--region" => config.region = Some(value),
+            "--profile" => {
+                let (arn, id) =
+                    value.split_once('=').ok_or_else(|| Error::other("--profile takes ARN=ID"))?;
+                config.profiles.push((arn.to_owned(), id.to_owned()));
+            }
             _ => return Err(Error::other(format!("unknown flag {flag}"))),
         }
     }
