@@ -2,7 +2,8 @@
 
     client -> outcrop-proxy -> Tap -> simulator
 
-The tap keeps what the gateway sent and can answer in the simulator's place. Everything listens on loopback, on
+Suites in Python import it; for others, `python3 stand.py COMMAND...` runs a command with OUTCROP_URL and OUTCROP_KEY
+set, and judges what went upstream. The tap keeps what the gateway sent and can answer in the simulator's place. Everything listens on loopback, on
 ports of the system's choice, and works in a temporary directory.
 """
 
@@ -24,6 +25,9 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The simulator's own defaults.
 ACCESS_KEY, SECRET_KEY = "AKIASIMULATOR0000000", "simulated/secret/access/key/000000000000"
+# An application inference profile that the simulator knows, and what is behind it.
+PROFILE = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/reef0000team"
+PROFILED = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 START_SECONDS = 30
 STOP_SECONDS = 20
 
@@ -164,10 +168,10 @@ class Tap:
         with self._lock:
             return self._seen[mark:]
 
-    def answer_next(self, count, status, kind, message, headers=()):
-        """Answers the next `count` requests with an exception of Bedrock."""
+    def answer_next(self, count, status, kind, message, headers=(), only=""):
+        """Answers the next `count` requests, of operations with `only` in their name, with an exception of Bedrock."""
         with self._lock:
-            self._answers += [(status, kind, message, list(headers))] * count
+            self._answers += [(only, (status, kind, message, list(headers)))] * count
 
     def pending(self):
         """How many of those have not been given yet; forgets them."""
@@ -177,11 +181,14 @@ class Tap:
 
     def _relay(self, handler):
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        seen = Seen(handler.command, handler.path, handler.headers.items(), body)
         with self._lock:
-            self._seen.append(Seen(handler.command, handler.path, handler.headers.items(), body))
-            answer = self._answers.pop(0) if self._answers else None
-        if answer:
-            self._answer(handler, *answer)
+            self._seen.append(seen)
+            ordered = next((order for order in self._answers if order[0] in seen.operation), None)
+            if ordered:
+                self._answers.remove(ordered)
+        if ordered:
+            self._answer(handler, *ordered[1])
             return
         connection = http.client.HTTPConnection(self._upstream, timeout=300)
         try:
@@ -228,13 +235,14 @@ class Stand:
 
     def __init__(self, **settings):
         gateway, keys = program("outcrop-proxy"), program("outcrop-keys")
-        simulator = program("bedrock-sim")
+        simulator = [program("bedrock-sim"), "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]
+        simulator += ["--profile", f"{PROFILE}={PROFILED}"]
         self._dir = tempfile.TemporaryDirectory(prefix="outcrop-clients-")
         self._database = os.path.join(self._dir.name, "outcrop.db")
         self._keys_program = keys
         self._children = []
         try:
-            self.simulator = self._start([simulator, "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY])
+            self.simulator = self._start(simulator)
             self.tap = Tap(self.simulator.wait_for(r"(http://127\.0\.0\.1:\d+)").group(1))
             self.gateway = self._start([gateway], self._settings(settings))
             serving = self.gateway.wait_for(r'"outcrop-proxy is serving","address":"(127\.0\.0\.1:\d+)"')
@@ -278,6 +286,44 @@ class Stand:
     def create_key(self, user):
         return self.keys("create", "--user-id", user, "--name", "clients")["key"]
 
+    def usage(self, key_id, requests):
+        """What is booked under a key, once that many requests are: rows are written behind."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            total = self.keys("show", key_id)["usage"]["total"]
+            if total["requests"] >= requests:
+                return total
+            assert time.monotonic() < deadline, f"{requests} requests were served, but booked is {total}"
+            time.sleep(0.1)
+
+    def log_mark(self):
+        """Where the log of the requests to come begins."""
+        self._settle()
+        return len(self.gateway.lines)
+
+    def logged(self, since):
+        """The gateway's line of each request since then."""
+        self._settle()
+        lines = [json.loads(line) for line in self.gateway.lines[since:] if line.startswith("{")]
+        # Greetings at the start are no requests of anybody's, and the last of them is our own.
+        return [line for line in lines if line["message"] == "request" and line["route"] != "other"]
+
+    def _settle(self):
+        """Waits until every request has been answered to its last byte and its line has been read."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.in_flight() > 0:
+            assert time.monotonic() < deadline, self.get("/metrics")
+            time.sleep(0.02)
+        with urllib.request.urlopen(self.url + "/api/hello", timeout=30) as reply:
+            self.gateway.wait_for(reply.headers["request-id"])
+
+    def in_flight(self):
+        lines = self.get("/metrics").splitlines()
+        found = [float(line.split()[-1]) for line in lines if "in_flight" in line and not line.startswith("#")]
+        assert found, "the gauge of open requests is gone"
+        # The question itself may be counted.
+        return sum(found) - 1
+
     def get(self, path):
         with urllib.request.urlopen(self.url + path, timeout=30) as reply:
             return reply.read().decode()
@@ -304,3 +350,26 @@ def judge(requests):
         command += ["--sigv4", f"{ACCESS_KEY}:{SECRET_KEY}", captures.name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def main(command):
+    """Runs a suite of another language, which finds the gateway in its environment."""
+    try:
+        stand = Stand()
+    except Missing as missing:
+        print(f"SKIPPED: {missing}")
+        return 1 if os.environ.get("CI") == "true" else 0
+    try:
+        code = subprocess.run(command, env={**os.environ, "OUTCROP_URL": stand.url, "OUTCROP_KEY": stand.key}).returncode
+        findings = judge(stand.tap.since(0))
+    finally:
+        ended = stand.stop()
+    if findings:
+        print(findings)
+    if ended:
+        print(f"the gateway ended with {ended}:\n{stand.gateway.output()}")
+    return code or int(bool(findings or ended))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -118,6 +118,7 @@ def test_the_long_window_is_asked_for(claude):
     done = claude("run echo hi", "--allowedTools", "Bash", model="claude-sonnet-4-6[1m]")
     assert done.text == "The tool answered: hi"
     assert all(request.model.endswith("claude-sonnet-4-6") for request in done.sent)
+    assert all("context-1m-2025-08-07" in request.body["anthropic_beta"] for request in done.sent)
 
 
 @LANES
@@ -193,6 +194,8 @@ def test_it_works_without_experimental_betas(claude, model):
         "run echo hi", "--allowedTools", "Bash", model=model, CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS="1"
     )
     assert done.text == "The tool answered: hi"
+    assert all("context_management" not in request.body for request in done.sent)
+    assert "WebFetch" in tool_names(done.sent[0]), "no tool is deferred"
 
 
 @LANES

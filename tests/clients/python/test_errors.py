@@ -158,17 +158,9 @@ def test_a_caller_that_leaves_is_forgotten(stand, client, model):
     assert ask(client, model, "Reply with exactly: pong").content[0].text == "pong"
     # All that is open comes to its end long before the stream would have.
     deadline = time.monotonic() + 15
-    while in_flight(stand) > 0:
+    while stand.in_flight() > 0:
         assert time.monotonic() < deadline, stand.get("/metrics")
         time.sleep(0.1)
-
-
-def in_flight(stand):
-    lines = stand.get("/metrics").splitlines()
-    found = [float(line.split()[-1]) for line in lines if "in_flight" in line and not line.startswith("#")]
-    assert found, "the gauge of open requests is gone"
-    # The question itself may be counted.
-    return sum(found) - 1
 
 
 def raw(stand, head, body):
