@@ -1,22 +1,19 @@
-// The Messages API as the Anthropic SDK for TypeScript uses it, in both lanes, against `outcrop-proxy --simulate`.
+// The Messages API as the Anthropic SDK for TypeScript uses it, in both lanes.
 //
-// OUTCROP_PROXY names the program. Without it the suite is skipped aloud, or fails where CI=true.
+// OUTCROP_URL and OUTCROP_KEY name the gateway; `stand.py` sets them. Without them the suite is skipped aloud, or fails
+// where CI=true.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { deflateSync, crc32 as nodeCrc32 } from 'node:zlib';
 
+import AnthropicBedrock from '@anthropic-ai/bedrock-sdk';
 import Anthropic from '@anthropic-ai/sdk';
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { z } from 'zod';
 
-const program = process.env.OUTCROP_PROXY;
-const skip = program ? false : 'SKIPPED: OUTCROP_PROXY names no program';
+const connection = { baseURL: process.env.OUTCROP_URL, apiKey: process.env.OUTCROP_KEY };
+const skip = connection.baseURL ? false : 'SKIPPED: OUTCROP_URL names no gateway';
 if (skip && process.env.CI === 'true') throw new Error(skip);
 if (skip) console.log(skip);
 
@@ -30,38 +27,11 @@ const WEATHER = {
   input_schema: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
 };
 
-let gateway, client, connection, directory;
+// What the client for Bedrock calls them.
+const BEDROCK = ['us.anthropic.claude-sonnet-4-6', QWEN];
 
-before(async () => {
-  if (skip) return;
-  directory = mkdtempSync(join(tmpdir(), 'outcrop-typescript-'));
-  const settings = { PORT: '0', DRAIN_GRACE_SECONDS: '0', STORE: 'memory' };
-  gateway = spawn(program, ['--simulate'], {
-    cwd: directory,
-    env: { PATH: process.env.PATH, HOME: directory, ...settings },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  let printed = '';
-  for await (const piece of gateway.stdout) {
-    printed += piece;
-    const base = printed.match(/ANTHROPIC_BASE_URL=(\S+) ANTHROPIC_API_KEY=(\S+)\n/);
-    if (base) {
-      connection = { baseURL: base[1], apiKey: base[2] };
-      break;
-    }
-  }
-  assert.ok(connection, `the gateway has not started:\n${printed}`);
-  // Retries would hide what the gateway answers first.
-  client = new Anthropic({ ...connection, maxRetries: 0 });
-});
-
-after(async () => {
-  if (!gateway) return;
-  gateway.kill('SIGTERM');
-  if (gateway.exitCode === null) await once(gateway, 'exit');
-  rmSync(directory, { recursive: true });
-  assert.equal(gateway.exitCode, 0);
-});
+// Retries would hide what the gateway answers first.
+const client = new Anthropic({ ...connection, maxRetries: 0 });
 
 const user = (content) => [{ role: 'user', content }];
 const text = (message) => message.content.map((block) => block.text ?? '').join('');
@@ -172,6 +142,50 @@ describe('messages', () => {
     });
     assert.equal(typeof message.parsed_output.name, 'string');
     assert.equal(typeof message.parsed_output.inhabitants, 'number');
+  });
+});
+
+describe('the client for Bedrock', () => {
+  const bedrock = (more = {}) => new AnthropicBedrock({ ...connection, awsRegion: 'us-east-1', maxRetries: 0, ...more });
+
+  lanes('a message is answered', BEDROCK, async (model) => {
+    const message = await bedrock().messages.create({ model, max_tokens: 100, messages: user('Reply with exactly: pong') });
+    assert.equal(text(message), 'pong');
+    assert.ok(message.usage.input_tokens > 0 && message.usage.output_tokens > 0);
+  });
+
+  lanes('a stream is collected, piece by piece', BEDROCK, async (model) => {
+    const stream = bedrock().messages.stream({ model, max_tokens: 400, messages: user('sim:words=60') });
+    const pieces = [];
+    stream.on('text', (piece) => pieces.push(piece));
+    assert.equal(text(await stream.finalMessage()), pieces.join(''));
+    assert.equal(pieces.length, 60);
+  });
+
+  lanes('a tool makes the round trip', BEDROCK, async (model) => {
+    const messages = user('call get_weather with {"city":"Zürich"}');
+    const asked = { model, max_tokens: 200, tools: [WEATHER] };
+    const first = await bedrock().messages.stream({ ...asked, messages }).finalMessage();
+    const call = first.content.at(-1);
+    assert.deepEqual(call.input, { city: 'Zürich' });
+    const result = { type: 'tool_result', tool_use_id: call.id, content: '21 degrees' };
+    messages.push({ role: 'assistant', content: first.content }, ...user([result]));
+    assert.match(text(await bedrock().messages.create({ ...asked, messages })), /21 degrees/);
+  });
+
+  lanes('a stream that fails throws', BEDROCK, async (model) => {
+    const said = user('sim:words=20 sim:midstream=throttlingException@6');
+    await assert.rejects(bedrock().messages.stream({ model, max_tokens: 100, messages: said }).finalMessage(), (error) => {
+      assert.ok(error instanceof Anthropic.APIError);
+      assert.equal(error.error.error.type, 'throttlingException');
+      return true;
+    });
+  });
+
+  test('an unknown key', { skip }, async () => {
+    const stranger = bedrock({ apiKey: 'sk-outcrop-nobody' });
+    const asked = stranger.messages.create({ model: BEDROCK[0], max_tokens: 5, messages: user('Hello') });
+    await assert.rejects(asked, Anthropic.AuthenticationError);
   });
 });
 
