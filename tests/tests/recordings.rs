@@ -180,6 +180,25 @@ async fn every_recorded_request_is_served_by_both_lanes_and_what_goes_upstream_i
     assert_valid(&validate(&validator, &gateway, "none:none"), gateway.sim.requests().len());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_recorded_request_is_served_by_the_messages_api_of_bedrock_too() {
+    let Some(directory) = named_by("OUTCROP_RECORDINGS") else { return };
+    let mut faults = Vec::new();
+    for route in ["messages", "mantle"] {
+        let routes = format!("--bedrock-routes={{\"*\":[\"{route}\"]}}");
+        let gateway = Gateway::with(Options::with(&[MAPPING, &routes])).await;
+        for request in recorded(&directory) {
+            let model = request.claude();
+            let reply = play(&gateway.caller(), &request, &model).await;
+            faults.extend(
+                fault(&request, "native", &reply)
+                    .map(|why| format!("{} by {route} ({model}): {why}", request.name)),
+            );
+        }
+    }
+    assert!(faults.is_empty(), "{} failed:\n{}", faults.len(), faults.join("\n"));
+}
+
 /// The credentials that the simulator accepts, as a process finds them in its environment.
 fn credentials() -> (String, String) {
     let accepted = bedrock_sim::Config::default();

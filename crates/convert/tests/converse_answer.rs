@@ -146,7 +146,7 @@ fn streams_are_converted_as_the_fixtures_say() {
 fn a_whole_answer_that_is_unfolded_folds_back_to_itself() {
     for case in cases("response") {
         let Whole { names, body } = read(&case);
-        let message = response::response(body.get().as_bytes(), &names.into(), &reply()).unwrap();
+        let message = response(body.get().as_bytes(), &names.into(), &reply()).unwrap();
         let mut out = Vec::new();
         unfold(message.clone(), &mut |event: Event<'_>| event.write_sse(&mut out));
         let out = String::from_utf8(out).unwrap();
