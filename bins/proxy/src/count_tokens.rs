@@ -17,6 +17,7 @@ use crate::lane::Prepared;
 use crate::messages;
 use crate::record::Record;
 use crate::upstream::{self, Job};
+use crate::wishes::Wishes;
 
 /// Says whether a count is Bedrock's own or an estimate.
 const HEADER: &str = "x-outcrop-token-count";
@@ -42,6 +43,7 @@ pub(crate) async fn count(
         gateway: gateway.clone(),
         body: body.clone(),
         beta_headers: messages::beta_headers(&context.headers),
+        wishes: Wishes::default(),
         resolution: admission.resolution().clone(),
         input_estimate: ask.input_estimate,
         counting: true,

@@ -16,6 +16,16 @@ use crate::error::{ApiError, Kind};
 use crate::learned::Lessons;
 use crate::settings::Settings;
 use crate::ways::Way;
+use crate::wishes::Wishes;
+
+/// What there is to know of a request beside its body.
+pub(crate) struct Asking<'a> {
+    pub(crate) resolution: &'a Resolution,
+    pub(crate) beta_headers: &'a [&'a str],
+    pub(crate) lessons: &'a Lessons,
+    pub(crate) wishes: &'a Wishes,
+    pub(crate) counting: bool,
+}
 
 /// What a request becomes.
 pub(crate) struct Prepared {
@@ -33,30 +43,22 @@ impl Prepared {
     /// Converts the request for the model that it resolved to, and for the way to it.
     pub(crate) fn new(
         doc: &Doc<'_>,
-        resolution: &Resolution,
         way: Way,
-        beta_headers: &[&str],
-        lessons: &Lessons,
-        counting: bool,
+        ask: &Asking<'_>,
         settings: &Settings,
     ) -> Result<Self, ApiError> {
         match way {
-            Way::Native(route) => {
-                Self::native(doc, resolution, route, beta_headers, lessons, counting, settings)
+            Way::Native(route) => Self::native(doc, route, ask, settings),
+            Way::Converse => {
+                let request = anthropic::parse(doc.text())
+                    .map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
+                Self::typed(&request, ask.resolution, ask.wishes, settings)
             }
-            Way::Converse => Self::converse(doc, resolution, settings),
         }
     }
 
-    fn native(
-        doc: &Doc<'_>,
-        resolution: &Resolution,
-        route: Route,
-        beta_headers: &[&str],
-        lessons: &Lessons,
-        counting: bool,
-        settings: &Settings,
-    ) -> Result<Self, ApiError> {
+    fn native(doc: &Doc<'_>, route: Route, ask: &Asking<'_>, settings: &Settings) -> Result<Self, ApiError> {
+        let Asking { resolution, beta_headers, lessons, counting, .. } = *ask;
         let options = native::Options {
             beta_headers,
             betas: settings.betas.policy(&resolution.upstream_id, lessons.certain_betas_only),
@@ -72,7 +74,7 @@ impl Prepared {
             Route::InvokeModel => {
                 let converted = native::request(doc, resolution.model, &options);
                 let converted = converted.map_err(|refusal| refused(&refusal))?;
-                return Ok(Self::invoking(converted));
+                return Ok(Self::invoking(converted, ask.wishes));
             }
             Route::Messages => &resolution.upstream_id,
             Route::Mantle => &resolution.base_id,
@@ -85,45 +87,42 @@ impl Prepared {
         Ok(Self { way: Way::Native(route), body, headers, tools: false, losses, names })
     }
 
-    fn invoking(converted: Converted<Vec<u8>>) -> Self {
+    fn invoking(converted: Converted<Vec<u8>>, wishes: &Wishes) -> Self {
         Self {
             way: Way::Native(Route::InvokeModel),
             body: converted.value.into(),
-            headers: Vec::new(),
+            headers: wishes.headers().to_vec(),
             tools: false,
             losses: converted.losses,
             names: converted.names,
         }
     }
 
-    fn converse(doc: &Doc<'_>, resolution: &Resolution, settings: &Settings) -> Result<Self, ApiError> {
-        let request =
-            anthropic::parse(doc.text()).map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
-        Self::typed(&request, resolution, settings)
-    }
-
     /// Converts a Messages body that came to InvokeModel, for a model that is spoken to through Converse.
     pub(crate) fn invoked(
         text: &str,
         resolution: &Resolution,
+        wishes: &Wishes,
         settings: &Settings,
     ) -> Result<Self, ApiError> {
         let request = anthropic::request::parse_for_invoke(text)
             .map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
-        Self::typed(&request, resolution, settings)
+        Self::typed(&request, resolution, wishes, settings)
     }
 
     fn typed(
         request: &anthropic::Request<'_>,
         resolution: &Resolution,
+        wishes: &Wishes,
         settings: &Settings,
     ) -> Result<Self, ApiError> {
-        let options = converse::request::Options {
+        let mut options = converse::request::Options {
             prompt_caching: settings.caching.caching_enabled.0,
             default_cache_ttl: settings.caching.converse_ttl(),
             thinking: settings.switches.thinking.0,
             ..converse::request::Options::default()
         };
+        wishes.apply(&mut options)?;
         let converted = converse::request::request(request, resolution.model, &options)
             .map_err(|refusal| refused(&refusal))?;
         let body = serde_json::to_vec(&converted.value).map_err(|error| {

@@ -34,6 +34,7 @@ mod stream;
 mod switches;
 mod upstream;
 mod ways;
+mod wishes;
 
 pub use run::main;
 pub use start::{Gate, StartError};

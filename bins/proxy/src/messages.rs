@@ -23,6 +23,7 @@ use crate::stream;
 use crate::switches;
 use crate::upstream::{self, Job};
 use crate::ways::Way;
+use crate::wishes::Wishes;
 
 /// Headers that name a session, the first present one counts.
 const SESSION_HEADERS: &[&str] = &["x-session-id", "x-claude-code-session-id", "session-id"];
@@ -49,6 +50,7 @@ pub(crate) async fn create(
         gateway: gateway.clone(),
         body: embedded.as_ref().unwrap_or(&body).clone(),
         beta_headers: beta_headers(&context.headers),
+        wishes: Wishes::of(&context.headers),
         resolution: admission.resolution().clone(),
         input_estimate: ask.input_estimate,
         counting: false,

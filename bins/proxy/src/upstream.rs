@@ -12,8 +12,9 @@ use policy::Admission;
 
 use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
-use crate::lane::Prepared;
+use crate::lane::{Asking, Prepared};
 use crate::ways::{Cooling, Way};
+use crate::wishes::Wishes;
 
 /// What a call needs to be made, and made again when the upstream teaches us something.
 pub(crate) struct Job {
@@ -21,6 +22,7 @@ pub(crate) struct Job {
     /// The caller's body, checked.
     pub(crate) body: Bytes,
     pub(crate) beta_headers: Vec<String>,
+    pub(crate) wishes: Wishes,
     pub(crate) resolution: Resolution,
     pub(crate) input_estimate: u64,
     /// The body is made to be counted, not to be run.
@@ -57,8 +59,8 @@ impl Job {
         let settings = &self.gateway.shared.settings;
         let routes: &[Route] = match native {
             false => &[],
-            // Only there can a body be counted.
-            true if self.counting => &[Route::InvokeModel],
+            // Only there can a body be counted, and are wishes granted.
+            true if self.counting || !self.wishes.is_empty() => &[Route::InvokeModel],
             true => settings.bedrock.routes.of(&self.resolution.upstream_id, self.resolution.model),
         };
         // Mantle knows models, not the profiles of an account.
@@ -98,7 +100,14 @@ impl Job {
         let headers: Vec<&str> = self.beta_headers.iter().map(String::as_str).collect();
         let shared = &self.gateway.shared;
         let lessons = shared.learned.of(&self.lessons_key(way));
-        Prepared::new(doc, &self.resolution, way, &headers, &lessons, self.counting, &shared.settings)
+        let ask = Asking {
+            resolution: &self.resolution,
+            beta_headers: &headers,
+            lessons: &lessons,
+            wishes: &self.wishes,
+            counting: self.counting,
+        };
+        Prepared::new(doc, way, &ask, &shared.settings)
     }
 
     /// A fresh conversion of the original: what was sent first is not edited in place.

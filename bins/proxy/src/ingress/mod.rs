@@ -30,6 +30,7 @@ use crate::messages::{self, failure};
 use crate::record::Record;
 use crate::request_id::message_id;
 use crate::upstream;
+use crate::wishes::Wishes;
 use reader::Reader;
 use refused::Refused;
 use relay::Relay;
@@ -132,7 +133,8 @@ impl Passage {
             passage.resolution.lane() == Lane::Converse && catalog::is_known(passage.resolution.model);
         if passage.messages && converse {
             let settings = &gateway.shared.settings;
-            let prepared = Prepared::invoked(messages::text(&passage.body)?, &passage.resolution, settings)?;
+            let text = messages::text(&passage.body)?;
+            let prepared = Prepared::invoked(text, &passage.resolution, &Wishes::of(headers), settings)?;
             passage.translated = Some(Box::new(prepared));
         } else if invoked && passage.resolution.lane() == Lane::Native {
             if let Some(at) = version {
