@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use catalog::{Model, Scope, is_known};
+use catalog::{Effort, Family, Model, Scope, Thinking, is_known};
+use convert::native::beta;
 use http::StatusCode;
 use httpd::Response;
 use policy::Caller;
@@ -12,6 +13,8 @@ use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
 use crate::handle::{self, Context};
 use crate::route::Dialect;
+
+const ACTIVE: &str = "active";
 
 /// One entry, before it has a shape.
 struct Entry {
@@ -85,6 +88,14 @@ fn page(entries: &[Entry], query: &str) -> Result<Value, ApiError> {
             _ => return Err(ApiError::field("limit", "Input should be between 1 and 1000")),
         },
     };
+    // Only this one is ever listed; whoever asks for others alone gets none.
+    let lifecycles = ["lifecycle[]", "lifecycle%5B%5D", "lifecycle"];
+    let wanted: Vec<_> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter_map(|(name, value)| lifecycles.contains(&name).then_some(value))
+        .collect();
+    let entries = if wanted.is_empty() || wanted.contains(&ACTIVE) { entries } else { &[] };
     let place = |name: &str| parameter(name).and_then(|id| entries.iter().position(|entry| entry.id == id));
     let (from, to) = match (place("after_id"), place("before_id")) {
         (Some(after), _) => (after + 1, (after + 1 + limit).min(entries.len())),
@@ -113,12 +124,56 @@ fn anthropic(entry: &Entry) -> Value {
         "id": entry.id,
         "display_name": if known { model.display_name } else { &entry.id },
         "created_at": format!("{}T00:00:00Z", model.released),
+        // A model that Bedrock retires leaves the catalogue; until then it answers.
+        "lifecycle": ACTIVE,
     });
     if known && let Some(object) = value.as_object_mut() {
         object.insert("max_input_tokens".to_owned(), model.context_window.into());
         object.insert("max_tokens".to_owned(), model.max_output.into());
+        object.insert("capabilities".to_owned(), capabilities(model));
     }
     value
+}
+
+/// What the gateway makes of the model, translations included: <https://platform.claude.com/docs/en/api/models>.
+fn capabilities(model: &Model) -> Value {
+    let of = |supported: bool| json!({ "supported": supported });
+    let edits = |flag: &str| model.fields.contains(&"context_management") && model.betas.contains(&flag);
+    let effort = |level: Effort| of(model.max_effort.is_some_and(|most| level <= most));
+    let thinks = model.thinking != Thinking::None;
+    let clears = edits(beta::CONTEXT_MANAGEMENT);
+    json!({
+        "batch": of(false),
+        "citations": of(model.family == Family::Claude && model.documents),
+        "code_execution": of(false),
+        "context_management": {
+            "supported": clears,
+            "clear_thinking_20251015": of(clears),
+            "clear_tool_uses_20250919": of(clears),
+            "compact_20260112": of(edits(beta::COMPACT)),
+        },
+        "effort": {
+            "supported": model.max_effort.is_some(),
+            "low": effort(Effort::Low),
+            "medium": effort(Effort::Medium),
+            "high": effort(Effort::High),
+            "xhigh": of(!model.no_xhigh && model.max_effort >= Some(Effort::XHigh)),
+            "max": effort(Effort::Max),
+        },
+        "image_input": of(model.vision),
+        "pdf_input": of(model.documents),
+        "server_tools": { "supported": false, "code_execution": of(false), "web_search": of(false) },
+        "structured_outputs": of(model.structured_output || (model.tools && model.forced_tool_choice)),
+        "thinking": {
+            "supported": thinks,
+            "types": {
+                "adaptive": of(thinks),
+                "between_tools": of(false),
+                "disabled": of(model.thinking != Thinking::Always),
+                "enabled": of(thinks),
+            },
+        },
+    })
 }
 
 fn openai(entry: &Entry) -> Value {

@@ -18,6 +18,29 @@ def test_the_list_names_models_of_both_lanes(client):
     assert days == sorted(days, reverse=True), "the newest come first"
 
 
+def test_an_entry_is_what_the_sdk_declares(client):
+    for model in client.models.list(limit=1000):
+        type(model).model_validate(model.model_dump(mode="json"))
+    claude = client.models.retrieve("claude-opus-4-6").model_dump(mode="json")["capabilities"]
+    assert claude["thinking"]["types"]["adaptive"]["supported"] and not claude["batch"]["supported"]
+    assert claude["effort"]["max"]["supported"] and not claude["effort"]["xhigh"]["supported"]
+
+
+def test_models_of_another_lifecycle_are_none(client):
+    assert list(client.models.list(extra_query={"lifecycle[]": "retired"})) == []
+    assert list(client.models.list(extra_query={"lifecycle[]": "active"}, limit=3).data)
+
+
+def test_the_openai_sdk_reads_the_list_too(stand):
+    openai = pytest.importorskip("openai", reason="only with the current generation")
+    client = openai.OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key)
+    models = {model.id: model for model in client.models.list()}
+    assert models["claude-sonnet-4-6"].owned_by == "anthropic" and models[QWEN].object == "model"
+    assert client.models.retrieve(QWEN).id == QWEN
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("no-such-model")
+
+
 def test_pages_add_up_to_the_whole_list(client):
     whole = [model.id for model in client.models.list(limit=1000)]
     pages = list(client.models.list(limit=7).iter_pages())
