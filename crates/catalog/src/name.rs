@@ -55,6 +55,22 @@ pub fn arn(id: &str) -> Option<Arn<'_>> {
     })
 }
 
+/// The region of an application inference profile's ARN; `None` for everything else. Of the ids that hide their model
+/// this is the one that AWS can be asked about, in the form of
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_GetInferenceProfile.html>.
+pub fn application_profile_region(id: &str) -> Option<&str> {
+    let rest = id.strip_prefix("arn:aws").filter(|_| id.len() <= 2048)?;
+    let mut parts = rest.splitn(5, ':');
+    let (_partition, service, region) = (parts.next()?, parts.next()?, parts.next()?);
+    let (account, resource) = (parts.next()?, parts.next()?);
+    let plain = |text: &str, more: &[u8]| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.contains(&b))
+    };
+    let profile = resource.strip_prefix("application-inference-profile/")?;
+    let whole = service == "bedrock" && plain(region, b"-") && plain(account, b"") && plain(profile, b"-:.");
+    whole.then_some(region)
+}
+
 /// Geographic prefixes that a region may use, the narrowest first; empty where only `global` exists.
 pub fn geographies(region: &str) -> &'static [&'static str] {
     match region {

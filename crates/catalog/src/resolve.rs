@@ -31,6 +31,8 @@ pub struct Resolution {
     pub model: &'static Model,
     /// Whether the name carried `[1m]`.
     pub wants_1m: bool,
+    /// What was named as the model behind an id that hides it, as it was named: its prefix tells the price.
+    behind: Option<String>,
 }
 
 impl Resolution {
@@ -41,10 +43,11 @@ impl Resolution {
 
     /// Whether the id goes through a geographic profile or the region itself, which has a price of its own.
     pub fn is_regional(&self) -> bool {
-        let id = match name::arn(&self.upstream_id) {
+        let id = self.behind.as_ref().unwrap_or(&self.upstream_id);
+        let id = match name::arn(id) {
             Some(Arn::Named(id)) => id,
             Some(Arn::Hidden) => return false,
-            None => &self.upstream_id,
+            None => id,
         };
         name::split_prefix(id).is_none_or(|(prefix, _)| prefix != "global")
     }
@@ -62,6 +65,10 @@ pub struct Unresolved {
 pub struct Catalog {
     names: HashMap<&'static str, &'static Model>,
     mapping: BTreeMap<String, String>,
+    /// Targets that hide their model, and the model that the operator says is there.
+    behind: HashMap<String, String>,
+    /// Whether a name of the operator's leads to a profile whose model nobody has named.
+    hides: bool,
 }
 
 impl Catalog {
@@ -72,7 +79,7 @@ impl Catalog {
             names.insert(model.id, model);
             names.extend(model.names.iter().map(|name| (*name, model)));
         }
-        Self { names, mapping: BTreeMap::new() }
+        Self { names, mapping: BTreeMap::new(), behind: HashMap::new(), hides: false }
     }
 
     /// Adds names of the operator's own; they win over the rows.
@@ -80,6 +87,15 @@ impl Catalog {
     pub fn with_mapping<N: AsRef<str>, I: AsRef<str>>(mut self, pairs: &[(N, I)]) -> Self {
         let pairs = pairs.iter().map(|(name, id)| (name.as_ref().to_owned(), id.as_ref().to_owned()));
         self.mapping.extend(pairs);
+        self.with_base_models::<&str, &str>(&[])
+    }
+
+    /// Names the models behind targets that hide them, by whatever name a caller comes to such a target.
+    #[must_use]
+    pub fn with_base_models<T: AsRef<str>, B: AsRef<str>>(mut self, pairs: &[(T, B)]) -> Self {
+        let plain = |target: &T| name::normalise(target.as_ref()).0;
+        self.behind.extend(pairs.iter().map(|(target, base)| (plain(target), base.as_ref().to_owned())));
+        self.hides = self.mapping.values().any(|target| self.unnamed_profile(target).is_some());
         self
     }
 
@@ -106,6 +122,27 @@ impl Catalog {
         self.names.get(base).copied()
     }
 
+    /// The ARN of the application inference profile that a name leads to, where its model has to be asked for before
+    /// the name can be resolved. Costs a look at the first letters where the operator maps nothing to such profiles.
+    pub fn hidden_profile(&self, requested: &str) -> Option<String> {
+        if !self.hides && !requested.trim_start().starts_with("arn:") {
+            return None;
+        }
+        let (plain, _) = name::normalise(requested);
+        self.unnamed_profile(self.mapped(requested, &plain).unwrap_or(&plain))
+    }
+
+    fn unnamed_profile(&self, target: &str) -> Option<String> {
+        let (plain, _) = name::normalise(target);
+        let hidden = name::application_profile_region(&plain).is_some() && !self.behind.contains_key(&plain);
+        hidden.then_some(plain)
+    }
+
+    fn mapped(&self, requested: &str, plain: &str) -> Option<&str> {
+        let mapped = self.mapping.get(requested.trim()).or_else(|| self.mapping.get(plain));
+        mapped.map(String::as_str)
+    }
+
     /// Resolves what a caller typed: the operator's mapping, then the rows, then the id as given.
     pub fn resolve(
         &self,
@@ -114,10 +151,24 @@ impl Catalog {
         region: &str,
         allow_unknown: bool,
     ) -> Result<Resolution, Unresolved> {
+        self.resolve_behind(requested, None, scope, region, allow_unknown)
+    }
+
+    /// The same, where somebody has asked what is behind [`hidden_profile`](Self::hidden_profile). `base_model` counts
+    /// for ids that hide their model alone: no other name can be made to mean another model by it.
+    pub fn resolve_behind(
+        &self,
+        requested: &str,
+        base_model: Option<&str>,
+        scope: Scope,
+        region: &str,
+        allow_unknown: bool,
+    ) -> Result<Resolution, Unresolved> {
         let (plain, wants_1m) = name::normalise(requested);
-        let mapped = self.mapping.get(requested.trim()).or_else(|| self.mapping.get(&plain));
-        let target = mapped.map_or(plain.as_str(), String::as_str);
-        let mut resolution = self.resolve_target(target, None, scope, region);
+        let mapped = self.mapped(requested, &plain);
+        let target = mapped.unwrap_or(&plain);
+        let base_model = base_model.filter(|_| name::arn(target) == Some(Arn::Hidden));
+        let mut resolution = self.resolve_target(target, base_model, scope, region);
         let known = mapped.is_some() || is_known(resolution.model);
         if plain.is_empty() || !(known || allow_unknown) {
             return Err(Unresolved { requested: requested.to_owned() });
@@ -128,7 +179,8 @@ impl Catalog {
     }
 
     /// Resolves the target of a mapping: the rows once, and no mapping again, so that there are no loops.
-    /// `base_model` names the model behind a target that hides it.
+    /// `base_model` names the model behind a target that hides it; what the operator says about the target counts
+    /// where it is not given.
     pub fn resolve_target(
         &self,
         target: &str,
@@ -140,11 +192,13 @@ impl Catalog {
         let mut resolution = self.by_id(&plain, scope, region);
         target.clone_into(&mut resolution.requested);
         resolution.wants_1m = wants_1m;
-        if let Some(base) = base_model.filter(|base| !base.trim().is_empty()) {
+        let said = || self.behind.get(&plain).map(String::as_str);
+        if let Some(base) = base_model.filter(|base| !base.trim().is_empty()).or_else(said) {
             let (base, _) = name::normalise(base);
             let behind = self.by_id(&base, Scope::Base, region);
             resolution.base_id = behind.base_id;
             resolution.model = behind.model;
+            resolution.behind = Some(behind.upstream_id);
         }
         resolution
     }
@@ -194,7 +248,7 @@ impl Default for Catalog {
 impl Resolution {
     fn new(requested: &str, upstream_id: String, base_id: &str, model: &'static Model) -> Self {
         let base_id = base_id.to_owned();
-        Self { requested: requested.to_owned(), upstream_id, base_id, model, wants_1m: false }
+        Self { requested: requested.to_owned(), upstream_id, base_id, model, wants_1m: false, behind: None }
     }
 }
 

@@ -202,6 +202,67 @@ fn an_arn_that_hides_its_model_is_unknown_until_a_mapping_names_the_model() {
     }
 }
 
+const PROFILE: &str = "arn:aws:bedrock:eu-west-1:111122223333:application-inference-profile/abc123";
+
+#[test]
+fn only_a_well_formed_application_profile_can_be_asked_about() {
+    assert_eq!(catalog::name::application_profile_region(PROFILE), Some("eu-west-1"));
+    let gov = PROFILE.replace("aws:", "aws-us-gov:").replace("eu-west-1", "us-gov-west-1");
+    assert_eq!(catalog::name::application_profile_region(&gov), Some("us-gov-west-1"));
+    for other in [
+        "arn:aws:bedrock:eu-west-1:111122223333:provisioned-model/abc123",
+        "arn:aws:bedrock:eu-west-1:111122223333:inference-profile/eu.amazon.nova-lite-v1:0",
+        "arn:aws:bedrock:evil.example/:111122223333:application-inference-profile/abc123",
+        "arn:aws:bedrock::111122223333:application-inference-profile/abc123",
+        "arn:aws:s3:eu-west-1:111122223333:application-inference-profile/abc123",
+        "arn:aws:bedrock:eu-west-1:111122223333:application-inference-profile/",
+        "arn:aws:bedrock:eu-west-1:111122223333:application-inference-profile/../x",
+        "claude-opus-5",
+        "",
+    ] {
+        assert_eq!(catalog::name::application_profile_region(other), None, "{other}");
+    }
+}
+
+#[test]
+fn a_hidden_profile_is_what_was_found_behind_it() {
+    let catalog = Catalog::builtin();
+    let written = format!(" {PROFILE}[1m]");
+    assert_eq!(catalog.hidden_profile(&written).as_deref(), Some(PROFILE));
+    let found = "arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-sonnet-4-6";
+    let got =
+        catalog.resolve_behind(&written, Some(found), Scope::Global, "eu-west-1", false).expect("known");
+    assert_eq!((got.upstream_id.as_str(), got.lane()), (PROFILE, Lane::Native));
+    assert_eq!((got.base_id.as_str(), got.wants_1m), ("anthropic.claude-sonnet-4-6", true));
+}
+
+#[test]
+fn what_was_found_cannot_change_the_meaning_of_a_name_that_hides_nothing() {
+    for name in ["claude-opus-5", "qwen.qwen3-32b-v1:0", "eu.anthropic.claude-opus-5"] {
+        let catalog = Catalog::builtin();
+        assert_eq!(catalog.hidden_profile(name), None);
+        let found = Some("anthropic.claude-haiku-4-5-20251001-v1:0");
+        let got = catalog.resolve_behind(name, found, Scope::Global, "eu-west-1", false);
+        assert_eq!(got, catalog.resolve(name, Scope::Global, "eu-west-1", false), "{name}");
+    }
+}
+
+#[test]
+fn what_the_operator_says_is_behind_a_target_counts_for_every_name_of_it() {
+    let other = PROFILE.replace("abc123", "def456");
+    let catalog = Catalog::builtin()
+        .with_mapping(&[("team", PROFILE), ("blind", &other)])
+        .with_base_models(&[(PROFILE, "claude-sonnet-4-6")]);
+    for name in ["team", "team[1m]", PROFILE] {
+        assert_eq!(catalog.hidden_profile(name), None, "{name}");
+        let got = catalog.resolve(name, Scope::Global, "eu-west-1", false).expect(name);
+        assert_eq!((got.upstream_id.as_str(), got.lane()), (PROFILE, Lane::Native), "{name}");
+    }
+    for name in ["blind", &other] {
+        assert_eq!(catalog.hidden_profile(name).as_ref(), Some(&other), "{name}");
+    }
+}
+
 #[test]
 fn an_unknown_claude_name_goes_out_without_an_invented_date_in_the_native_lane() {
     let got = resolve("claude-opus-9[1m]", Scope::Global, "us-east-1");
@@ -247,6 +308,13 @@ fn only_global_profiles_are_not_regional() {
     assert!(!resolve("claude-opus-5", Scope::Global, "us-east-1").is_regional());
     assert!(resolve("claude-opus-5", Scope::Geo, "us-east-1").is_regional());
     assert!(resolve("claude-opus-5", Scope::Base, "us-east-1").is_regional());
+    let catalog = Catalog::builtin();
+    let regional = |base: &str| {
+        let got = catalog.resolve_behind(PROFILE, Some(base), Scope::Global, "eu-west-1", false);
+        got.expect("known").is_regional()
+    };
+    assert!(regional("eu.anthropic.claude-opus-5") && regional("anthropic.claude-opus-5"));
+    assert!(!regional("global.anthropic.claude-opus-5"));
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Ask {
     pub surface: &'static str,
     /// The model as the caller typed it.
     pub model: String,
+    /// What was found behind [`catalog::Catalog::hidden_profile`], where the name leads to one.
+    pub base_model: Option<Arc<str>>,
     /// Whether the answer is streamed.
     pub stream: bool,
     /// Estimate of the input tokens, for what the upstream does not report.

@@ -149,9 +149,11 @@ impl Policy {
     /// Whether this caller may do this, and on which model.
     pub fn admit(&self, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Denial> {
         let unknown = || Denial::UnknownModel { model: ask.model.clone() };
+        let Config { scope, region, allow_unknown_models, .. } = &self.config;
+        let behind = ask.base_model.as_deref();
         let resolution = self
             .catalog
-            .resolve(&ask.model, self.config.scope, &self.config.region, self.config.allow_unknown_models)
+            .resolve_behind(&ask.model, behind, *scope, region, *allow_unknown_models)
             .map_err(|_| unknown())?;
         if !caller.may_use(&resolution.base_id) {
             return Err(Denial::ModelNotAllowed { model: ask.model });
