@@ -49,9 +49,15 @@ pub(crate) fn answer(call: &Call<'_>, path: &str) -> Result<Response, Reject> {
             out.push_str("]}");
         }
         (_, id) => {
-            let id = id.rsplit_once('/').map_or(id, |(_, tail)| tail);
-            let of = resolve(id, Some(region)).map_err(|_| missing())?;
-            profile(&mut out, id, of, region);
+            let tail = id.rsplit_once('/').map_or(id, |(_, tail)| tail);
+            let own = |(arn, _): &&(String, String)| arn == id || arn.ends_with(&format!("/{id}"));
+            if let Some((arn, behind)) = call.state.profiles.iter().find(own) {
+                let of = resolve(behind, Some(region)).map_err(|_| missing())?;
+                application(&mut out, arn, behind, of, region);
+            } else {
+                let of = resolve(tail, Some(region)).map_err(|_| missing())?;
+                profile(&mut out, tail, of, region);
+            }
         }
     }
     Ok(call.json(out))
@@ -80,6 +86,26 @@ fn model(out: &mut String, of: &Model, region: &str) {
         of.id,
         of.name
     );
+}
+
+/// A profile of the account's own, over one region or as many as the profile that it was copied from.
+fn application(out: &mut String, arn: &str, behind: &str, of: &Model, region: &str) {
+    let id = arn.rsplit_once('/').map_or(arn, |(_, tail)| tail);
+    put!(
+        out,
+        "{{\"inferenceProfileName\":\"{id}\",\"createdAt\":\"{WHEN}\",\"updatedAt\":\"{WHEN}\",\
+         \"inferenceProfileArn\":\"{arn}\",\"models\":["
+    );
+    let others: &[&str] = match behind.split_once('.') {
+        _ if behind == of.id => &[],
+        Some(("global", _)) => &[""],
+        _ => &["us-west-2"],
+    };
+    for (index, region) in [region].iter().chain(others).enumerate() {
+        comma(out, index);
+        put!(out, "{{\"modelArn\":\"arn:aws:bedrock:{region}::foundation-model/{}\"}}", of.id);
+    }
+    put!(out, "],\"inferenceProfileId\":\"{id}\",\"status\":\"ACTIVE\",\"type\":\"APPLICATION\"}}");
 }
 
 fn profile(out: &mut String, id: &str, of: &Model, region: &str) {

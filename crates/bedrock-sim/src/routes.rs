@@ -100,12 +100,14 @@ impl<'p> Route<'p> {
         }
     }
 
+    /// What scripts of faults are matched against.
     fn model(&self) -> Option<&str> {
         match self {
             Self::Converse { id, .. } | Self::Invoke { id, .. } | Self::CountTokens { id } => Some(id),
             Self::Messages(Site::Runtime) => Some("anthropic/messages"),
             Self::Messages(Site::Mantle) => Some("anthropic/mantle"),
-            Self::MessagesCount(_) | Self::Control(_) | Self::Unknown => None,
+            Self::Control(path) => Some(path),
+            Self::MessagesCount(_) | Self::Unknown => None,
         }
     }
 }

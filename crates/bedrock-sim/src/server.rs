@@ -37,7 +37,7 @@ pub struct Config {
     pub events: Option<usize>,
     /// Worker threads; 0 serves on the runtime that calls [`Sim::start`].
     pub workers: usize,
-    /// ARNs of application inference profiles and the ids behind them.
+    /// ARNs of application inference profiles and the ids behind them. They can be called, and described.
     pub profiles: Vec<(String, String)>,
 }
 
@@ -110,8 +110,8 @@ impl Sim {
         format!("{}{}", self.url(), routes::MANTLE)
     }
 
-    /// Queues faults for the next requests whose model id matches the pattern (`*` is any text, "" every model).
-    /// Each request uses up one fault.
+    /// Queues faults for the next requests whose model id matches the pattern (`*` is any text, "" every model); the
+    /// control plane's requests go by their path, as it was sent. Each request uses up one fault.
     pub fn script(&self, model_glob: &str, faults: Vec<Fault>) {
         self.state.script(model_glob, faults);
     }

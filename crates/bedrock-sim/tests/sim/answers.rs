@@ -275,7 +275,10 @@ async fn structured_output_fits_its_schema() {
 
 #[tokio::test]
 async fn lists_of_the_control_plane_name_what_can_be_called() {
-    let sim = sim_with(Config { region: Some("us-east-1".to_owned()), ..Config::default() }).await;
+    let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/team";
+    let own = vec![(arn.to_owned(), "qwen.qwen3-32b-v1:0".to_owned())];
+    let config = Config { region: Some("us-east-1".to_owned()), profiles: own, ..Config::default() };
+    let sim = sim_with(config).await;
     let profiles = get(&sim, "/inference-profiles?type=SYSTEM_DEFINED").await.json();
     let list = profiles["inferenceProfileSummaries"].as_array().expect("a list");
     let id = |profile: &Value| profile["inferenceProfileId"].as_str().map(str::to_owned).expect("an id");
@@ -284,6 +287,16 @@ async fn lists_of_the_control_plane_name_what_can_be_called() {
     let one = get(&sim, &format!("/inference-profiles/{OPUS5}")).await.json();
     assert_eq!(id(&one), OPUS5);
     assert_eq!(get(&sim, "/inference-profiles/none").await.status, 404);
+    let own = get(&sim, "/inference-profiles/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fteam").await;
+    let own = own.json();
+    assert_eq!(
+        (own["type"].as_str(), own["inferenceProfileId"].as_str()),
+        (Some("APPLICATION"), Some("team"))
+    );
+    assert_eq!(
+        own["models"][0]["modelArn"],
+        "arn:aws:bedrock:us-east-1::foundation-model/qwen.qwen3-32b-v1:0"
+    );
     let models = get(&sim, "/foundation-models").await.json();
     assert!(models["modelSummaries"].as_array().is_some_and(|list| list.len() > 50));
 }
