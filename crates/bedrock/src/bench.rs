@@ -19,7 +19,8 @@ impl Signer {
     /// Appends the value of the `authorization` header.
     pub fn authorize(&self, path: &str, host: &str, body: &[u8], unix_seconds: u64, out: &mut Vec<u8>) {
         let site = Site::Runtime;
-        let request = sigv4::Request { site, path, host, content_type: "application/json", extra: &[], body };
+        let content_type = Some("application/json");
+        let request = sigv4::Request { site, method: "POST", path, host, content_type, extra: &[], body };
         sigv4::authorize(&self.0, &request, &sigv4::Stamp::from_unix(unix_seconds), out);
     }
 }

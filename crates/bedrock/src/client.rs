@@ -1,5 +1,7 @@
 //! The client: what a call goes through, and what all calls share.
 
+mod control;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,17 +12,14 @@ use tokio::time::{sleep, timeout};
 use crate::call::{Call, Operation, Reply, Site};
 use crate::clock::Clock;
 use crate::credentials::{Auth, Credentials, Held, Readiness};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Control, Endpoint};
 use crate::error::{Error, Kind};
 use crate::health::{Health, Ledger, Tally};
-use crate::http1::{Body, Broken, Connection, Connector, Head, Outgoing, Signer, Trust, reset};
+use crate::http1::{Body, Broken, Connection, Connector, Head, Outgoing, Signer, Trust};
 use crate::pool::Pool;
 use crate::retry::{self, Budget};
 use crate::settings::Settings;
 use crate::stream::EventStream;
-
-/// An answer that is not streamed may be this long; Bedrock's own limit for requests is 25 MB.
-const LONGEST_BODY: usize = 64 * 1024 * 1024;
 
 /// A client of Bedrock in one region. Clones share everything; see [`for_worker`](Self::for_worker).
 #[derive(Clone)]
@@ -35,6 +34,7 @@ struct Shared {
     region: String,
     runtime: Connector,
     mantle: Mantle,
+    control: Control,
     auth: Auth,
     policy: retry::Policy,
     budget: Budget,
@@ -53,14 +53,17 @@ struct Mantle {
 
 impl Mantle {
     fn connector(&self, limit: Duration) -> Result<&Connector, Error> {
-        let make = || {
-            let trust = match &self.trust {
-                None if self.endpoint.tls => Some(Trust::native()?),
-                kept => kept.clone(),
-            };
-            Connector::new(self.endpoint.clone(), limit, trust.as_ref())
-        };
+        let make = || self.beside(self.endpoint.clone(), limit);
         self.connector.get_or_init(make).as_ref().map_err(Clone::clone)
+    }
+
+    /// A connector to any other endpoint, with the runtime's trust or one that is loaded for it.
+    fn beside(&self, endpoint: Endpoint, limit: Duration) -> Result<Connector, Error> {
+        let trust = match &self.trust {
+            None if endpoint.tls => Some(Trust::native()?),
+            kept => kept.clone(),
+        };
+        Connector::new(endpoint, limit, trust.as_ref())
     }
 }
 
@@ -105,6 +108,7 @@ impl Client {
             shared: Arc::new(Shared {
                 runtime: Connector::new(found.endpoint, settings.connect_timeout, trust.as_ref())?,
                 mantle: Mantle { endpoint: found.mantle, trust, connector: OnceLock::new() },
+                control: found.control,
                 region: found.region,
                 auth: found.auth,
                 policy,
@@ -267,23 +271,7 @@ impl Client {
     }
 
     async fn read_whole(&self, connection: &mut Connection, body: &mut Body) -> Result<Bytes, Error> {
-        let idle = self.shared.settings.idle_timeout;
-        body.advance(&mut connection.buffer)?;
-        while !body.is_whole() {
-            let expected = body.expected();
-            if expected.max(body.ready() as u64) > LONGEST_BODY as u64 {
-                return Err(Error::new(Kind::Protocol, "Bedrock's answer is too long."));
-            }
-            let filling = std::future::poll_fn(|cx| connection.poll_fill(cx, expected));
-            match timeout(idle, filling).await {
-                Err(_) => return Err(Error::new(Kind::IdleTimeout, "Bedrock's answer fell silent.")),
-                Ok(Err(error)) => return Err(reset(&error)),
-                Ok(Ok(0)) if body.close() => {}
-                Ok(Ok(0)) => return Err(reset(&std::io::ErrorKind::UnexpectedEof.into())),
-                Ok(Ok(_)) => body.advance(&mut connection.buffer)?,
-            }
-        }
-        Ok(body.take(&mut connection.buffer, usize::MAX))
+        connection.read_whole(body, self.shared.settings.idle_timeout).await
     }
 }
 
@@ -339,7 +327,7 @@ impl Signed<'_> {
     fn as_signer(&self) -> Signer<'_> {
         match self {
             Self::Bearer(value) => Signer::Bearer(value),
-            Self::Held(_, held) => Signer::Identity(held),
+            Self::Held(_, held) => Signer::Identity(&held.identity),
         }
     }
 }

@@ -15,7 +15,7 @@ use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Control, Endpoint};
 use crate::error::{Error, Kind};
 use crate::settings::{CredentialsSource, Secret, Settings};
 use crate::sigv4::Identity;
@@ -234,6 +234,7 @@ pub(crate) struct Found {
     pub(crate) region: String,
     pub(crate) endpoint: Endpoint,
     pub(crate) mantle: Endpoint,
+    pub(crate) control: Control,
     pub(crate) auth: Auth,
 }
 
@@ -252,30 +253,34 @@ pub(crate) async fn discover(settings: &Settings) -> Result<Found, Error> {
         }
     };
     let bearer = settings.bearer_token.as_ref().map(Auth::bearer).transpose()?;
-    let complete = settings.region.is_some() && settings.endpoint_url.is_some();
+    let parse = |url: &Option<String>| url.as_deref().map(Endpoint::parse).transpose();
+    let own = parse(&settings.endpoint_url)?;
+    let nearby = own.clone().filter(Endpoint::is_loopback);
+    let control = parse(&settings.control_endpoint_url)?.or(nearby);
+    let complete = settings.region.is_some() && own.is_some() && control.is_some();
     let sdk =
         if complete && (bearer.is_some() || provider.is_some()) { None } else { Some(load(settings).await) };
 
     let chosen = settings.region.as_deref().or_else(|| Some(sdk.as_ref()?.region()?.as_ref()));
     let region = chosen.unwrap_or("us-east-1").to_owned();
-    let endpoint = match (&settings.endpoint_url, &sdk) {
-        (Some(url), _) => Endpoint::parse(url)?,
-        (None, Some(sdk)) => match configured_endpoint(sdk) {
-            Some(url) => Endpoint::parse(&url)?,
-            None => Endpoint::of_region(&region, sdk.use_fips() == Some(true))?,
-        },
-        (None, None) => Endpoint::of_region(&region, false)?,
+    let configured = |service| parse(&sdk.as_ref().and_then(|sdk| configured_endpoint(sdk, service)));
+    let fips = sdk.as_ref().and_then(SdkConfig::use_fips) == Some(true);
+    let endpoint = match own.map_or_else(|| configured("Bedrock Runtime"), |own| Ok(Some(own)))? {
+        Some(endpoint) => endpoint,
+        None => Endpoint::of_region(&region, fips)?,
     };
     let mantle = match &settings.mantle_endpoint_url {
         Some(url) => Endpoint::parse(url)?,
         None => Endpoint::of_mantle(&region)?,
     };
+    let control = control.map_or_else(|| configured("Bedrock"), |control| Ok(Some(control)))?;
+    let control = control.map_or(Control::OfRegion { fips }, Control::At);
     let auth = match (bearer, provider.or_else(|| sdk.as_ref()?.credentials_provider())) {
         (Some(bearer), _) => bearer,
         (None, Some(provider)) => Auth::Signed(Arc::new(Credentials::new(provider, region.clone()))),
         (None, None) => return Err(Error::new(Kind::Credentials, "There is no source of AWS credentials.")),
     };
-    Ok(Found { region, endpoint, mantle, auth })
+    Ok(Found { region, endpoint, mantle, control, auth })
 }
 
 async fn load(settings: &Settings) -> SdkConfig {
@@ -288,11 +293,11 @@ async fn load(settings: &Settings) -> SdkConfig {
     loader.load().await
 }
 
-/// `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, `AWS_ENDPOINT_URL`, the profile's `services` section and its `endpoint_url`, in
-/// the SDKs' order: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>.
-fn configured_endpoint(sdk: &SdkConfig) -> Option<String> {
+/// `AWS_ENDPOINT_URL_BEDROCK_RUNTIME` (or another service's), `AWS_ENDPOINT_URL`, the profile's `services` section and its
+/// `endpoint_url`, in the SDKs' order: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>.
+fn configured_endpoint(sdk: &SdkConfig, service: &str) -> Option<String> {
     let key = ServiceConfigKey::builder()
-        .service_id("Bedrock Runtime")
+        .service_id(service)
         .env("AWS_ENDPOINT_URL")
         .profile("endpoint_url")
         .build()

@@ -45,17 +45,47 @@ impl Endpoint {
         })
     }
 
-    /// The region's own address: <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>.
+    /// The runtime's own address in a region: <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>.
     pub(crate) fn of_region(region: &str, fips: bool) -> Result<Self, Error> {
+        Self::of_service("bedrock-runtime", region, fips)
+    }
+
+    fn of_service(service: &str, region: &str, fips: bool) -> Result<Self, Error> {
         let region = plain(region)?;
-        let service = if fips { "bedrock-runtime-fips" } else { "bedrock-runtime" };
+        let fips = if fips { "-fips" } else { "" };
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        Self::parse(&format!("https://{service}.{region}.{suffix}"))
+        Self::parse(&format!("https://{service}{fips}.{region}.{suffix}"))
     }
 
     /// That of `bedrock-mantle`: <https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html>.
     pub(crate) fn of_mantle(region: &str) -> Result<Self, Error> {
         Self::parse(&format!("https://bedrock-mantle.{}.api.aws", plain(region)?))
+    }
+
+    /// Whether it is on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        address.map_or(self.host == "localhost", |address| address.is_loopback())
+    }
+}
+
+/// Where the control plane is. It is no part of the runtime: an address that was given for the one is not taken for the
+/// other, unless it is on this machine, where a stand-in serves both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    At(Endpoint),
+    /// At AWS: each region has its own.
+    OfRegion {
+        fips: bool,
+    },
+}
+
+impl Control {
+    pub(crate) fn of(&self, region: &str) -> Result<Endpoint, Error> {
+        match self {
+            Self::At(endpoint) => Ok(endpoint.clone()),
+            Self::OfRegion { fips } => Endpoint::of_service("bedrock", region, *fips),
+        }
     }
 }
 
@@ -82,7 +112,11 @@ mod tests {
         for region in ["", "us east", "evil.example/", "a@b"] {
             assert!(Endpoint::of_region(region, false).is_err(), "{region}");
             assert!(Endpoint::of_mantle(region).is_err(), "{region}");
+            assert!(Control::OfRegion { fips: false }.of(region).is_err(), "{region}");
         }
+        let control = |region, fips| Control::OfRegion { fips }.of(region).unwrap().authority;
+        assert_eq!(control("eu-west-1", false), "bedrock.eu-west-1.amazonaws.com");
+        assert_eq!(control("us-east-1", true), "bedrock-fips.us-east-1.amazonaws.com");
     }
 
     #[test]
@@ -97,6 +131,20 @@ mod tests {
             "h",
             "the usual port is not in the header"
         );
+    }
+
+    #[test]
+    fn only_this_machines_addresses_are_loopback() {
+        for (url, loopback) in [
+            ("http://127.0.0.1:9000", true),
+            ("http://[::1]:9000", true),
+            ("http://localhost", true),
+            ("https://localhost.example", false),
+            ("http://10.0.0.1", false),
+            ("https://bedrock-runtime.us-east-1.amazonaws.com", false),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().is_loopback(), loopback, "{url}");
+        }
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct Settings {
     pub endpoint_url: Option<String>,
     /// The same for `bedrock-mantle`; none is the region's own address.
     pub mantle_endpoint_url: Option<String>,
+    /// Base address of the control plane, which is asked what is behind an inference profile. None: `endpoint_url` where
+    /// that is on this machine; else `AWS_ENDPOINT_URL_BEDROCK`, `AWS_ENDPOINT_URL` and the profile, else the region's own.
+    pub control_endpoint_url: Option<String>,
     /// A [Bedrock API key](https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html), sent in place of a signature.
     pub bearer_token: Option<Secret>,
     /// Who signs.
@@ -98,6 +101,7 @@ impl Default for Settings {
             region: None,
             endpoint_url: None,
             mantle_endpoint_url: None,
+            control_endpoint_url: None,
             bearer_token: None,
             credentials: CredentialsSource::DefaultChain,
             connect_timeout: Duration::from_secs(5),

@@ -1,5 +1,5 @@
 //! [Signature Version 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html) for
-//! what this crate sends: one method, a path that is already escaped, no query, a body that is at hand.
+//! what this crate sends: a path that is already escaped, no query, a body that is at hand.
 //!
 //! The key of a day is derived once and kept; its hash states are kept too, so a signature costs the hash of the body
 //! and about ten blocks more.
@@ -121,6 +121,16 @@ impl Identity {
         Self { access_key_id, secret_access_key: secret, session_token, region, day_keys: DayKeys::default() }
     }
 
+    /// The same, for another region.
+    pub(crate) fn in_region(&self, region: &str) -> Self {
+        Self::new(
+            self.access_key_id.clone(),
+            self.secret_access_key.clone(),
+            self.session_token.clone(),
+            region.to_owned(),
+        )
+    }
+
     pub(crate) fn session_token(&self) -> Option<&str> {
         self.session_token.as_ref().map(Secret::expose)
     }
@@ -151,9 +161,11 @@ impl Identity {
 /// What is signed, as it stands on the wire.
 pub(crate) struct Request<'a> {
     pub(crate) site: Site,
+    pub(crate) method: &'static str,
     pub(crate) path: &'a str,
     pub(crate) host: &'a str,
-    pub(crate) content_type: &'a str,
+    /// Sent where there is a body.
+    pub(crate) content_type: Option<&'a str>,
     pub(crate) extra: &'a [(HeaderName, HeaderValue)],
     pub(crate) body: &'a [u8],
 }
@@ -172,7 +184,8 @@ pub(crate) fn authorize(identity: &Identity, request: &Request<'_>, stamp: &Stam
         signed.push_str(name);
         signed.push(';');
     }
-    signed.push_str("content-type;host;x-amz-date");
+    signed.push_str(if request.content_type.is_some() { "content-type;" } else { "" });
+    signed.push_str("host;x-amz-date");
     if identity.session_token.is_some() {
         signed.push_str(";x-amz-security-token");
     }
@@ -217,12 +230,15 @@ fn canonical(
     signed: &str,
     out: &mut Vec<u8>,
 ) {
-    out.extend_from_slice(b"POST\n");
+    out.extend_from_slice(request.method.as_bytes());
+    out.push(b'\n');
     push_escaped_again(out, request.path);
     out.extend_from_slice(b"\n");
     push_values(out, before);
-    out.extend_from_slice(b"\ncontent-type:");
-    out.extend_from_slice(request.content_type.as_bytes());
+    if let Some(content_type) = request.content_type {
+        out.extend_from_slice(b"\ncontent-type:");
+        out.extend_from_slice(content_type.as_bytes());
+    }
     out.extend_from_slice(b"\nhost:");
     out.extend_from_slice(request.host.as_bytes());
     out.extend_from_slice(b"\nx-amz-date:");

@@ -218,3 +218,78 @@ async fn faults_of_the_service_come_out_as_what_they_are() {
     let refused = call(Operation::Converse, QWEN, r#"{"messages":[],"unknown":1}"#);
     assert_eq!(client.send(&refused).await.unwrap_err().kind, Kind::Validation);
 }
+
+/// Profiles of an account, one a region, and a model behind each.
+const PROFILE: &str = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123";
+const ELSEWHERE: &str = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/def456";
+
+async fn sim_with_profiles(bearer: &str) -> Sim {
+    let own = |arn: &str, id: &str| (arn.to_owned(), id.to_owned());
+    let config = Config {
+        record: true,
+        bearer_tokens: vec![bearer.to_owned()],
+        profiles: vec![own(PROFILE, CLAUDE), own(ELSEWHERE, QWEN)],
+        ..Config::default()
+    };
+    Sim::start(config).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_models_behind_a_profile_are_asked_for_in_its_region_signed_or_with_a_key() {
+    let sim = sim_with_profiles("ABSKtest").await;
+    let signing = client(&sim).await;
+    let bearing = Settings { bearer_token: Some("ABSKtest".into()), ..settings(&sim) };
+    let bearing = Client::connect(bearing).await.unwrap();
+    for client in [&signing, &bearing] {
+        let models = client.models_behind(PROFILE, "us-east-1").await.unwrap();
+        assert_eq!(models[0], "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-6");
+        let models = client.models_behind(ELSEWHERE, "eu-west-1").await.unwrap();
+        assert_eq!(models.len(), 1);
+    }
+    let asked = sim.requests();
+    let escaped = PROFILE.replace(':', "%3A").replace('/', "%2F");
+    assert!(asked.iter().all(|request| request.method == "GET" && request.body.is_empty()));
+    assert_eq!(asked[0].path, format!("/inference-profiles/{escaped}"));
+    for (request, region) in asked.iter().zip(["us-east-1", "eu-west-1"]) {
+        let signed = request.header("authorization").unwrap();
+        assert!(signed.contains(&format!("/{region}/bedrock/aws4_request")), "{signed}");
+        assert_eq!(request.header("content-type"), None);
+    }
+    assert_eq!(asked[2].header("authorization"), Some("Bearer ABSKtest"));
+}
+
+#[tokio::test]
+async fn the_control_plane_is_asked_twice_at_most_and_its_refusals_come_out_as_what_they_are() {
+    let sim = sim_with_profiles("ABSKtest").await;
+    let client = client(&sim).await;
+    let control = "/inference-profiles/*";
+    sim.script(control, vec![Fault::throttle()]);
+    assert!(client.models_behind(PROFILE, "us-east-1").await.is_ok());
+    sim.script(control, vec![Fault::throttle(); 2]);
+    let error = client.models_behind(PROFILE, "us-east-1").await.unwrap_err();
+    assert_eq!((error.kind, error.attempts), (Kind::Throttling, 2));
+    assert_eq!(sim.requests().len(), 4);
+    let denial = Fault::error(403, "AccessDeniedException", "no");
+    sim.script(control, vec![denial]);
+    assert_eq!(client.models_behind(PROFILE, "us-east-1").await.unwrap_err().kind, Kind::AccessDenied);
+    let missing = client.models_behind(&PROFILE.replace("abc", "xyz"), "us-east-1").await.unwrap_err();
+    assert_eq!(missing.kind, Kind::NotFound);
+    for (profile, region) in [("", "us-east-1"), ("..", "us-east-1")] {
+        assert_eq!(client.models_behind(profile, region).await.unwrap_err().kind, Kind::Validation);
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_address_that_is_not_this_machines_is_not_taken_for_the_control_plane() {
+    let sim = sim_with_profiles("ABSKtest").await;
+    // Nobody is at this address, and nobody is asked there.
+    let runtime = Some("http://192.0.2.1:9".to_owned());
+    let apart = Settings { endpoint_url: runtime, control_endpoint_url: Some(sim.url()), ..settings(&sim) };
+    let client = Client::connect(apart).await.unwrap();
+    assert!(client.models_behind(PROFILE, "us-east-1").await.is_ok());
+    // The region becomes part of a host's name.
+    let at_aws = Settings { endpoint_url: Some("http://192.0.2.1:9".to_owned()), ..settings(&sim) };
+    let client = Client::connect(at_aws).await.unwrap();
+    let error = client.models_behind(PROFILE, "evil.example/").await.unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Connect, "The AWS region is not a region name."));
+}

@@ -7,12 +7,11 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::body::Body;
-use crate::call::Call;
-use crate::credentials::Held;
+use crate::call::{Call, Site};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
 use crate::settings::Secret;
-use crate::sigv4::{self, Stamp};
+use crate::sigv4::{self, Identity, Stamp};
 use crate::stream::Framing;
 
 /// A longer head is no answer of Bedrock's.
@@ -32,7 +31,7 @@ pub(crate) struct Outgoing<'a> {
 /// How one attempt is authenticated.
 pub(crate) enum Signer<'a> {
     Bearer(&'a Secret),
-    Identity(&'a Held),
+    Identity(&'a Identity),
 }
 
 impl<'a> Outgoing<'a> {
@@ -60,29 +59,64 @@ impl<'a> Outgoing<'a> {
         for (name, value) in call.headers {
             line(name.as_str(), value.as_bytes());
         }
-        match signer {
-            Signer::Bearer(value) => line("authorization", value.expose().as_bytes()),
-            Signer::Identity(credentials) => {
-                let stamp = Stamp::from_unix(unix_seconds);
-                line("x-amz-date", stamp.as_bytes());
-                if let Some(token) = credentials.identity.session_token() {
-                    line("x-amz-security-token", token.as_bytes());
-                }
-                let request = sigv4::Request {
-                    site: call.operation.site(),
-                    path: &path,
-                    host: &endpoint.authority,
-                    content_type: CONTENT_TYPE,
-                    extra: call.headers,
-                    body: &call.body,
-                };
-                head.extend_from_slice(b"authorization: ");
-                sigv4::authorize(&credentials.identity, &request, &stamp, &mut head);
-                head.extend_from_slice(b"\r\n");
-            }
-        }
+        let request = sigv4::Request {
+            site: call.operation.site(),
+            method: "POST",
+            path: &path,
+            host: &endpoint.authority,
+            content_type: Some(CONTENT_TYPE),
+            extra: call.headers,
+            body: &call.body,
+        };
+        push_authorization(&mut head, signer, &request, unix_seconds);
         head.extend_from_slice(b"\r\n");
         Self { head, body: &call.body }
+    }
+
+    /// Asks for what is at `path`, on a connection that serves nothing else.
+    pub(crate) fn get(path: &str, endpoint: &Endpoint, signer: &Signer<'_>, unix_seconds: u64) -> Self {
+        let path = format!("{}{path}", endpoint.base_path);
+        let mut head = format!("GET {path} HTTP/1.1\r\n").into_bytes();
+        push(&mut head, "host", endpoint.authority.as_bytes());
+        push(&mut head, "accept", CONTENT_TYPE.as_bytes());
+        push(&mut head, "accept-encoding", b"identity");
+        push(&mut head, "user-agent", USER_AGENT.as_bytes());
+        push(&mut head, "connection", b"close");
+        let request = sigv4::Request {
+            // Signed for the same service, `bedrock`.
+            site: Site::Runtime,
+            method: "GET",
+            path: &path,
+            host: &endpoint.authority,
+            content_type: None,
+            extra: &[],
+            body: &[],
+        };
+        push_authorization(&mut head, signer, &request, unix_seconds);
+        head.extend_from_slice(b"\r\n");
+        Self { head, body: &[] }
+    }
+}
+
+/// The lines that say who asks.
+fn push_authorization(
+    head: &mut Vec<u8>,
+    signer: &Signer<'_>,
+    request: &sigv4::Request<'_>,
+    unix_seconds: u64,
+) {
+    match signer {
+        Signer::Bearer(value) => push(head, "authorization", value.expose().as_bytes()),
+        Signer::Identity(identity) => {
+            let stamp = Stamp::from_unix(unix_seconds);
+            push(head, "x-amz-date", stamp.as_bytes());
+            if let Some(token) = identity.session_token() {
+                push(head, "x-amz-security-token", token.as_bytes());
+            }
+            head.extend_from_slice(b"authorization: ");
+            sigv4::authorize(identity, request, &stamp, head);
+            head.extend_from_slice(b"\r\n");
+        }
     }
 }
 

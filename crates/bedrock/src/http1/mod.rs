@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,6 +32,8 @@ pub(crate) use head::{Head, Outgoing, Signer};
 const READ: usize = 4096;
 /// The most that is read at once where a body is known to be long.
 const READ_LONG: usize = 256 * 1024;
+/// An answer that is not streamed may be this long; Bedrock's own limit for requests is 25 MB.
+const LONGEST_BODY: usize = 64 * 1024 * 1024;
 
 /// How connections are made: shared by all workers.
 #[derive(Clone)]
@@ -262,6 +264,25 @@ impl Connection {
             };
             return Err(if seen == 0 { Broken::Unanswered(broken) } else { Broken::Failed(reset(&broken)) });
         }
+    }
+
+    /// Reads a body to its end; `idle` bounds each silence in it.
+    pub(crate) async fn read_whole(&mut self, body: &mut Body, idle: Duration) -> Result<Bytes, Error> {
+        body.advance(&mut self.buffer)?;
+        while !body.is_whole() {
+            let expected = body.expected();
+            if expected.max(body.ready() as u64) > LONGEST_BODY as u64 {
+                return Err(Error::new(Kind::Protocol, "Bedrock's answer is too long."));
+            }
+            match timeout(idle, poll_fn(|cx| self.poll_fill(cx, expected))).await {
+                Err(_) => return Err(Error::new(Kind::IdleTimeout, "Bedrock's answer fell silent.")),
+                Ok(Err(error)) => return Err(reset(&error)),
+                Ok(Ok(0)) if body.close() => {}
+                Ok(Ok(0)) => return Err(reset(&io::ErrorKind::UnexpectedEof.into())),
+                Ok(Ok(_)) => body.advance(&mut self.buffer)?,
+            }
+        }
+        Ok(body.take(&mut self.buffer, usize::MAX))
     }
 
     /// Reads what there is; 0 is the end. `expected` says how much is known to come.

@@ -11,13 +11,7 @@ const HOST: &str = "bedrock-runtime.eu-west-1.amazonaws.com";
 const JSON: &str = "application/json";
 
 /// What AWS's own signer puts into the header for the same request.
-fn by_aws(
-    token: Option<&str>,
-    path: &str,
-    extra: &[(HeaderName, HeaderValue)],
-    body: &[u8],
-    seconds: u64,
-) -> String {
+fn by_aws(token: Option<&str>, request: &Request<'_>, seconds: u64) -> String {
     let credentials =
         Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", token.map(str::to_owned), None, "test");
     let identity = credentials.into();
@@ -32,24 +26,20 @@ fn by_aws(
         .settings(settings)
         .build()
         .unwrap();
-    let headers = [("host", HOST), ("content-type", JSON)]
+    let Request { method, path, content_type, extra, body, .. } = *request;
+    let headers = [("host", HOST)]
         .into_iter()
+        .chain(content_type.map(|kind| ("content-type", kind)))
         .chain(extra.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())));
     let request =
-        SignableRequest::new("POST", format!("https://{HOST}{path}"), headers, SignableBody::Bytes(body))
+        SignableRequest::new(method, format!("https://{HOST}{path}"), headers, SignableBody::Bytes(body))
             .unwrap();
     let (instructions, _) = sign(request, &params.into()).unwrap().into_parts();
     let (headers, _) = instructions.into_parts();
     headers.iter().find(|header| header.name() == "authorization").unwrap().value().to_owned()
 }
 
-fn by_us(
-    token: Option<&str>,
-    path: &str,
-    extra: &[(HeaderName, HeaderValue)],
-    body: &[u8],
-    seconds: u64,
-) -> String {
+fn by_us(token: Option<&str>, request: &Request<'_>, seconds: u64) -> String {
     let identity = Identity::new(
         "AKIDEXAMPLE".into(),
         "wJalrXUtnFEMI/K7MDENG".into(),
@@ -57,9 +47,12 @@ fn by_us(
         "eu-west-1".into(),
     );
     let mut out = Vec::new();
-    let request = Request { site: Site::Runtime, path, host: HOST, content_type: JSON, extra, body };
-    authorize(&identity, &request, &Stamp::from_unix(seconds), &mut out);
+    authorize(&identity, request, &Stamp::from_unix(seconds), &mut out);
     String::from_utf8(out).unwrap()
+}
+
+fn post<'a>(path: &'a str, extra: &'a [(HeaderName, HeaderValue)], body: &'a [u8]) -> Request<'a> {
+    Request { site: Site::Runtime, method: "POST", path, host: HOST, content_type: Some(JSON), extra, body }
 }
 
 fn header(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
@@ -93,15 +86,27 @@ fn signatures_equal_those_of_the_aws_signer() {
             for token in [None, Some("IQoJb3JpZ2luX2VjEA//+==")] {
                 for body in [&b""[..], b"{}", &[0xff; 3000]] {
                     for seconds in [0, 951_782_399, 951_782_400, 1_795_248_000, 4_102_444_799] {
+                        let request = post(path, extra, body);
                         assert_eq!(
-                            by_us(token, path, extra, body, seconds),
-                            by_aws(token, path, extra, body, seconds),
+                            by_us(token, &request, seconds),
+                            by_aws(token, &request, seconds),
                             "{path} {extra:?} {token:?} {seconds}"
                         );
                     }
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_request_without_a_body_is_signed_without_a_content_type() {
+    let path = "/inference-profiles/arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Aa%2Fb";
+    let get = Request { method: "GET", content_type: None, ..post(path, &[], b"") };
+    for token in [None, Some("IQoJb3JpZ2luX2VjEA//+==")] {
+        let ours = by_us(token, &get, 1_795_248_000);
+        assert_eq!(ours, by_aws(token, &get, 1_795_248_000));
+        assert!(ours.contains("SignedHeaders=host;x-amz-date"), "{ours}");
     }
 }
 
@@ -128,9 +133,7 @@ fn a_new_day_has_a_new_key() {
     let identity = Identity::new("A".into(), "s".into(), None, "eu-west-1".into());
     let sign_at = |seconds| {
         let mut out = Vec::new();
-        let site = Site::Runtime;
-        let request = Request { site, path: "/", host: HOST, content_type: JSON, extra: &[], body: b"" };
-        authorize(&identity, &request, &Stamp::from_unix(seconds), &mut out);
+        authorize(&identity, &post("/", &[], b""), &Stamp::from_unix(seconds), &mut out);
         String::from_utf8(out).unwrap()
     };
     let (first, second, again) = (sign_at(86_399), sign_at(86_400), sign_at(86_399));
@@ -150,9 +153,10 @@ proptest! {
         let mut path = String::from("/model/");
         crate::call::push_escaped(&mut path, id.as_bytes());
         path.push_str("/converse");
+        let request = post(&path, &[], &body);
         prop_assert_eq!(
-            by_us(token.as_deref(), &path, &[], &body, seconds),
-            by_aws(token.as_deref(), &path, &[], &body, seconds)
+            by_us(token.as_deref(), &request, seconds),
+            by_aws(token.as_deref(), &request, seconds)
         );
     }
 }
