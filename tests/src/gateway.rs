@@ -29,6 +29,8 @@ pub struct Options {
     pub delay: Duration,
     /// Sign with the credentials of the process's environment instead of a Bedrock API key.
     pub signed: bool,
+    /// ARNs of application inference profiles that the simulator has, and the ids behind them.
+    pub profiles: Vec<(String, String)>,
 }
 
 impl Options {
@@ -71,6 +73,7 @@ impl Gateway {
             bearer_tokens: vec![BEDROCK_KEY.to_owned()],
             record: true,
             delay: options.delay,
+            profiles: options.profiles,
             ..Config::default()
         };
         let sim = Sim::start(config).await.unwrap();
@@ -101,7 +104,7 @@ impl Gateway {
         }
         let cli =
             settings::read(line.into_iter().map(OsString::from), |_| None).expect("the settings of the test");
-        let gate = Gate::start(cli).await.unwrap();
+        let gate = Box::pin(Gate::start(cli)).await.unwrap();
         let (addr, store) = (gate.addr(), gate.store());
         let (stop, stopped) = oneshot::channel();
         let done = tokio::spawn(async move {

@@ -37,8 +37,8 @@ pub(crate) async fn count(
     let doc = native::parse(text).map_err(|fault| messages::malformed(&fault))?;
     let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
     // An admission that calls nothing books nothing.
-    let admission =
-        messages::admit(gateway, context, &caller, messages::asked(&ask, context, "count_tokens"))?;
+    let asked = messages::asked(&ask, context, "count_tokens");
+    let admission = messages::admit(gateway, context, &caller, asked).await?;
     let job = Job {
         gateway: gateway.clone(),
         body: body.clone(),

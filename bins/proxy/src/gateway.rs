@@ -13,6 +13,7 @@ use crate::error::{ApiError, Kind};
 use crate::health::StoreHealth;
 use crate::learned::Learned;
 use crate::metrics::Metrics;
+use crate::profiles::Profiles;
 use crate::settings::Settings;
 use crate::ways::Cooling;
 
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) cors: Cors,
     pub(crate) learned: Learned,
     pub(crate) cooling: Cooling,
+    pub(crate) profiles: Profiles,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) started: Instant,
     pub(crate) in_flight: InFlight,

@@ -61,7 +61,7 @@ impl Prepared {
         let Asking { resolution, beta_headers, lessons, counting, .. } = *ask;
         let options = native::Options {
             beta_headers,
-            betas: settings.betas.policy(&resolution.upstream_id, lessons.certain_betas_only),
+            betas: settings.betas.policy(resolution, lessons.certain_betas_only),
             default_ttl: settings.caching.native_ttl(),
             caching_off: !settings.caching.caching_enabled.0,
             no_thinking: !settings.switches.thinking.0,

@@ -2,7 +2,7 @@
 //!
 //! One request, top to bottom: [`httpd`] accepts it · `handle` gives it an id, a route and a record · `messages` reads it top
 //! to bottom: authenticate, read, admit, convert, call, answer, settle · `switches` refuses what the operator has switched
-//! off, `fetch` gets what stands behind URLs · `lane` knows the two ways to and from Bedrock ·
+//! off, `fetch` gets what stands behind URLs · `profiles` finds the model that an ARN hides · `lane` knows the two ways to and from Bedrock ·
 //! `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
 //!
 //! Beside it: `count_tokens` counts and runs nothing · `ingress` takes Bedrock's own operations, bytes in and frames out.
@@ -23,6 +23,7 @@ mod learned;
 mod messages;
 mod metrics;
 mod models;
+mod profiles;
 mod record;
 mod request_id;
 mod route;

@@ -17,6 +17,7 @@ use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
 use crate::lane::{Answer, Prepared};
+use crate::profiles;
 use crate::record::{Record, lane_name};
 use crate::request_id::message_id;
 use crate::stream;
@@ -44,7 +45,7 @@ pub(crate) async fn create(
     no_threads(&doc)?;
     record.streamed(ask.stream);
     switches::check(&gateway.shared.settings, &doc, &ask)?;
-    let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages"))?;
+    let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages")).await?;
     let embedded = switches::embedded(gateway, &doc, &ask, &mut held).await?;
     let job = Job {
         gateway: gateway.clone(),
@@ -149,6 +150,7 @@ pub(crate) fn asked(ask: &native::Ask<'_>, context: &Context, surface: &'static 
         request_id: context.id.to_string(),
         surface,
         model: ask.model.clone().into_owned(),
+        base_model: None,
         stream: ask.stream,
         input_estimate: ask.input_estimate,
         session: session(&context.headers),
@@ -162,12 +164,14 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<String> {
     SESSION_HEADERS.iter().find_map(|name| headers.get(*name).and_then(text))
 }
 
-pub(crate) fn admit(
+/// Whether the caller may do this. Where the model's name hides the model, that is found out first.
+pub(crate) async fn admit(
     gateway: &Gateway,
     context: &Context,
     caller: &Arc<Caller>,
-    ask: Ask,
+    mut ask: Ask,
 ) -> Result<Admission, ApiError> {
+    ask.base_model = profiles::behind(gateway, &ask.model, context.now.mono).await?;
     gateway.shared.policy.admit(caller, ask, context.now).map_err(|denial| gateway.denied(&denial))
 }
 

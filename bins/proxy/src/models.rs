@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
 use crate::handle::{self, Context};
+use crate::profiles;
 use crate::route::Dialect;
 
 const ACTIVE: &str = "active";
@@ -41,8 +42,11 @@ pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Resul
     let unknown =
         || ApiError::new(Kind::ModelNotFound, format!("model: {}", id.chars().take(128).collect::<String>()));
     let catalog = gateway.shared.policy.catalog();
+    let behind = profiles::behind(gateway, id, context.now.mono).await;
+    let behind = behind.map_err(|error| if error.kind == Kind::Invalid { unknown() } else { error })?;
     // Unknown names may be served, but nothing can be said about them.
-    let resolution = catalog.resolve(id, Scope::Global, "us-east-1", false).map_err(|_| unknown())?;
+    let resolution = catalog.resolve_behind(id, behind.as_deref(), Scope::Global, "us-east-1", false);
+    let resolution = resolution.map_err(|_| unknown())?;
     if !caller.may_use(&resolution.base_id) {
         return Err(unknown());
     }

@@ -20,6 +20,7 @@ pub(crate) fn point_at(settings: &mut bedrock::Settings, simulator: &Sim) {
     let accepted = Config::default();
     settings.endpoint_url = Some(simulator.url());
     settings.mantle_endpoint_url = Some(simulator.mantle_url());
+    settings.control_endpoint_url = Some(simulator.url());
     settings.bearer_token = None;
     settings.region.get_or_insert_with(|| "us-east-1".to_owned());
     settings.credentials = bedrock::CredentialsSource::Static {

@@ -20,6 +20,7 @@ use crate::gateway::{Gateway, InFlight, Phase, Shared};
 use crate::health::StoreHealth;
 use crate::learned::Learned;
 use crate::metrics::{self, Metrics};
+use crate::profiles::Profiles;
 use crate::request_id::RequestId;
 use crate::route::Dialect;
 use crate::settings::{Cli, Secret, Settings};
@@ -102,6 +103,7 @@ impl Gate {
         let shared = Arc::new(Shared {
             cors: Cors::new(&settings),
             cooling: Cooling::new(settings.bedrock.target_cooldown.0),
+            profiles: Profiles::new(settings.models.profile_ttl.0),
             settings,
             policy,
             store,
@@ -214,6 +216,7 @@ fn bedrock_settings(settings: &Settings, simulator: Option<&bedrock_sim::Sim>) -
         region: own.region.clone().or_else(|| own.aws_region.clone()),
         endpoint_url: own.endpoint_url.clone(),
         mantle_endpoint_url: own.mantle_endpoint_url.clone(),
+        control_endpoint_url: own.control_endpoint_url.clone(),
         bearer_token: own.bearer_token.as_ref().map(|token| token.expose().into()),
         connect_timeout: own.connect_timeout.0,
         first_byte_timeout: own.first_byte_timeout.0,
@@ -256,8 +259,9 @@ fn policy(
         target: "default".to_owned(),
         allow_unknown_models: settings.models.allow_unknown.0,
     };
-    let pairs: Vec<_> = settings.models.default_model_mapping.0.iter().collect();
-    let catalog = Catalog::builtin().with_mapping(&pairs);
+    let mapping = &settings.models.default_model_mapping;
+    let catalog =
+        Catalog::builtin().with_mapping(&mapping.targets()).with_base_models(&mapping.base_models());
     let master = keys.master_api_key.as_ref().map(|key| PresentedKey::new(key.expose()));
     let book: policy::Book = Arc::new(move |row| recorder.record(row));
     Policy::new(config, catalog, store, hasher, master.as_ref(), book)

@@ -71,13 +71,14 @@ pub(crate) async fn call(
         request_id: context.id.to_string(),
         surface: SURFACE,
         model: id.to_owned(),
+        base_model: None,
         stream: operation.is_stream(),
         // Three bytes a token, as elsewhere; media are not told from text here.
         input_estimate: body.len() as u64 / 3,
         session: messages::session(&context.headers),
     };
     let input_estimate = ask.input_estimate;
-    let admission = messages::admit(gateway, context, &caller, ask)?;
+    let admission = messages::admit(gateway, context, &caller, ask).await?;
     let resolution = admission.resolution().clone();
     let passage = Passage::new(gateway, &context.headers, operation, resolution, body, input_estimate)?;
     upstream::sending(record, &passage.resolution);
@@ -147,7 +148,7 @@ impl Passage {
     }
 
     fn filter(&mut self, certain_only: bool) -> bool {
-        let policy = self.gateway.shared.settings.betas.policy(&self.resolution.upstream_id, certain_only);
+        let policy = self.gateway.shared.settings.betas.policy(&self.resolution, certain_only);
         let filtered = betas::filtered(&self.body, self.resolution.model, &policy);
         let changed = filtered.is_some();
         self.body = filtered.unwrap_or_else(|| self.body.clone());

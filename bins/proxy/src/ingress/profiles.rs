@@ -1,7 +1,7 @@
 //! The inference profiles that a key may use, in the shape of Bedrock's control plane:
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_ListInferenceProfiles.html>.
 
-use catalog::{Model, name};
+use catalog::{Model, Resolution, Scope, is_known, name};
 use http::StatusCode;
 use httpd::Response;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
 use crate::handle::{self, Context};
+use crate::profiles;
 use crate::route::percent_decoded;
 
 /// The list, the newest models first.
@@ -41,9 +42,19 @@ pub(crate) async fn list(gateway: &Gateway, context: &Context) -> Result<Respons
     Ok(handle::private(handle::json(StatusCode::OK, body.to_string())))
 }
 
-/// One profile, by its id or its ARN. Profiles of an account are its own affair and not found here.
+/// One profile: a system-defined one by its id or its ARN, an application's by its ARN.
 pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Result<Response, ApiError> {
     let caller = gateway.authenticate(context).await?;
+    if let Some(region) = name::application_profile_region(id) {
+        let behind = profiles::behind(gateway, id, context.now.mono).await;
+        let behind = behind.map_err(|error| if error.kind == Kind::Invalid { missing() } else { error })?;
+        let catalog = gateway.shared.policy.catalog();
+        let resolution = catalog.resolve_behind(id, behind.as_deref(), Scope::Global, region, true);
+        let resolution =
+            resolution.ok().filter(|found| caller.may_use(&found.base_id)).ok_or_else(missing)?;
+        let body = application(id, region, &resolution).to_string();
+        return Ok(handle::private(handle::json(StatusCode::OK, body)));
+    }
     let region = gateway.bedrock.region();
     let plain = match name::arn(id) {
         Some(name::Arn::Named(inner)) => inner,
@@ -55,10 +66,11 @@ pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Resul
         let known = model.id == base && model.prefixes.contains(&prefix) && caller.may_use(model.id);
         known.then(|| profile(region, prefix, model))
     });
-    let found = found.ok_or_else(|| {
-        ApiError::new(Kind::ModelNotFound, "The requested inference profile was not found.")
-    })?;
-    Ok(handle::private(handle::json(StatusCode::OK, found.to_string())))
+    Ok(handle::private(handle::json(StatusCode::OK, found.ok_or_else(missing)?.to_string())))
+}
+
+fn missing() -> ApiError {
+    ApiError::new(Kind::ModelNotFound, "The requested inference profile was not found.")
 }
 
 fn reaches(region: &str, prefix: &str) -> bool {
@@ -66,6 +78,24 @@ fn reaches(region: &str, prefix: &str) -> bool {
         "global" => name::reaches_global(region),
         geography => name::geographies(region).contains(&geography),
     }
+}
+
+/// A profile of the account's own, as far as it matters to a caller that knows its ARN: the model behind it.
+fn application(arn: &str, region: &str, resolution: &Resolution) -> Value {
+    let id = arn.rsplit_once('/').map_or(arn, |(_, id)| id);
+    let (model, base) = (resolution.model, &resolution.base_id);
+    let released = format!("{}T00:00:00Z", model.released);
+    json!({
+        "inferenceProfileName": id,
+        "description": format!("Routes requests to {}.", if is_known(model) { model.display_name } else { base }),
+        "createdAt": released,
+        "updatedAt": released,
+        "inferenceProfileArn": arn,
+        "models": [{ "modelArn": format!("arn:aws:bedrock:{region}::foundation-model/{base}") }],
+        "inferenceProfileId": id,
+        "status": "ACTIVE",
+        "type": "APPLICATION",
+    })
 }
 
 /// No account stands in these ARNs: whose profile it is, is not the caller's affair.

@@ -1,5 +1,6 @@
 //! What requests may use: beta flags, prompt caching, switches, media behind URLs.
 
+use catalog::Resolution;
 use clap::Args;
 use convert::native;
 
@@ -77,9 +78,11 @@ pub(crate) struct Fetching {
 }
 
 impl Betas {
-    /// What was decided about the flags of requests to this model.
-    pub(crate) fn policy(&self, upstream_id: &str, certain_only: bool) -> native::beta::Policy<'_> {
-        let mapped = self.beta_models.any_matches(upstream_id);
+    /// What was decided about the flags of requests to this model, by the id that is called or, for ARNs that hide their
+    /// model, the id behind it.
+    pub(crate) fn policy(&self, resolution: &Resolution, certain_only: bool) -> native::beta::Policy<'_> {
+        let ids = [&resolution.upstream_id, &resolution.base_id];
+        let mapped = ids.iter().any(|id| self.beta_models.any_matches(id));
         native::beta::Policy {
             mapping: if mapped { &self.beta_mapping.0 } else { &[] },
             blocklist: &self.beta_blocklist.0,

@@ -191,6 +191,10 @@ pub(crate) struct Bedrock {
     /// How long a route that failed is passed over where there is another, in seconds.
     #[arg(long, env = "TARGET_COOLDOWN_SECONDS", default_value = "30", value_name = "SECONDS")]
     pub(crate) target_cooldown: Seconds,
+    /// Overrides the address of Bedrock's control plane [default: BEDROCK_ENDPOINT_URL where that is on this machine, else
+    /// the region's own].
+    #[arg(long, env = "BEDROCK_CONTROL_ENDPOINT_URL", value_name = "URL", value_parser = values::url)]
+    pub(crate) control_endpoint_url: Option<String>,
     /// Bedrock API key, used instead of SigV4 (alias BEDROCK_API_KEY).
     #[arg(long, env = "AWS_BEARER_TOKEN_BEDROCK", value_name = "SECRET", hide_env_values = true)]
     pub(crate) bearer_token: Option<Secret>,
@@ -231,7 +235,8 @@ pub(crate) struct Bedrock {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Models")]
 pub(crate) struct Models {
-    /// JSON object {name: Bedrock id}, or @path to a file with one; adds to the catalogue's names or overrides them.
+    /// JSON object {name: Bedrock id}, or @path to a file with one; adds to the catalogue's names or overrides them. Where
+    /// an id hides its model: {name: {"target": ARN, "base_model": Bedrock id}}.
     #[arg(long, env = "DEFAULT_MODEL_MAPPING", default_value = "{}", value_name = "JSON")]
     pub(crate) default_model_mapping: Mapping,
     /// Inference profile given to ids that name none: global, geo or base.
@@ -241,6 +246,9 @@ pub(crate) struct Models {
     /// Whether a name that nothing knows is passed on to Bedrock; otherwise 404.
     #[arg(long, env = "ALLOW_UNKNOWN_MODELS", default_value = "true", value_name = "BOOL")]
     pub(crate) allow_unknown: Flag,
+    /// How long it is remembered which model is behind an application inference profile, in seconds.
+    #[arg(long, env = "INFERENCE_PROFILE_CACHE_TTL_SECONDS", default_value = "3600", value_name = "SECONDS")]
+    pub(crate) profile_ttl: Seconds,
 }
 
 #[derive(Clone, Debug, Args)]

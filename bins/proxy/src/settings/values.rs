@@ -92,21 +92,56 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// `{name: Bedrock id}`.
+/// `{name: Bedrock id}`, or `{name: {"target": Bedrock id, "base_model": Bedrock id}}` for targets that hide their model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mapping(pub(crate) BTreeMap<String, String>);
+pub(crate) struct Mapping(BTreeMap<String, Target>);
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    target: String,
+    base_model: Option<String>,
+}
 
 impl FromStr for Mapping {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Row {
+            Id(String),
+            Target(Target),
+        }
         let json = json_or_file(text)?;
-        let map: BTreeMap<String, String> = serde_json::from_str(&json)
-            .map_err(|error| format!("expected a JSON object of strings: {error}"))?;
-        match map.iter().find(|(name, id)| name.trim().is_empty() || id.trim().is_empty()) {
+        let map: BTreeMap<String, Row> = serde_json::from_str(&json).map_err(|_| {
+            r#"expected a JSON object {name: id} or {name: {"target": id, "base_model": id}}"#.to_owned()
+        })?;
+        let target = |row| match row {
+            Row::Id(target) => Target { target, base_model: None },
+            Row::Target(target) => target,
+        };
+        let map: BTreeMap<_, _> = map.into_iter().map(|(name, row)| (name, target(row))).collect();
+        let empty = |text: &str| text.trim().is_empty();
+        let odd = |(name, row): &(&String, &Target)| {
+            empty(name) || empty(&row.target) || row.base_model.as_deref().is_some_and(empty)
+        };
+        match map.iter().find(odd) {
             Some((name, _)) => Err(format!("an empty name or id at {name:?}")),
             None => Ok(Self(map)),
         }
+    }
+}
+
+impl Mapping {
+    /// Names and where they lead.
+    pub(crate) fn targets(&self) -> Vec<(&str, &str)> {
+        self.0.iter().map(|(name, row)| (name.as_str(), row.target.as_str())).collect()
+    }
+
+    /// Targets and the models behind them, where that was said.
+    pub(crate) fn base_models(&self) -> Vec<(&str, &str)> {
+        self.0.values().filter_map(|row| Some((row.target.as_str(), row.base_model.as_deref()?))).collect()
     }
 }
 
@@ -263,7 +298,15 @@ mod tests {
         assert!(url("ftp://x").is_err() && url("localhost:80").is_err());
         assert_eq!(url("http://h:1/").unwrap(), "http://h:1");
         assert!(r#"{"a": 1}"#.parse::<Mapping>().is_err());
-        assert_eq!(r#"{"a": "b"}"#.parse::<Mapping>().unwrap().0["a"], "b");
+        let mapping = r#"{"a": "b", "c": {"target": "d", "base_model": "e"}, "f": {"target": "g"}}"#;
+        let mapping: Mapping = mapping.parse().unwrap();
+        assert_eq!(mapping.targets(), [("a", "b"), ("c", "d"), ("f", "g")]);
+        assert_eq!(mapping.base_models(), [("d", "e")]);
+        for wrong in
+            [r#"{"a": {"target": "b", "base": "c"}}"#, r#"{"a": {"base_model": "b"}}"#, r#"{"a": " "}"#]
+        {
+            assert!(wrong.parse::<Mapping>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
