@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use bedrock_sim::Fault;
-use outcrop_tests::{CLAUDE, Gateway, QWEN, Reply};
+use outcrop_tests::{CLAUDE, Caller, Gateway, Options, QWEN, Reply, hello};
 use serde_json::{Value, json};
 
 /// Profiles only: Bedrock does not count for it.
@@ -29,9 +29,17 @@ fn tokens(reply: &Reply, how: &str) -> u64 {
 #[tokio::test]
 async fn a_claude_is_counted_by_the_upstream_under_its_base_id_and_nothing_is_run() {
     let gateway = Gateway::start().await;
-    for name in
-        [CLAUDE, "us.anthropic.claude-sonnet-4-6", "anthropic.claude-sonnet-4-6", "claude-sonnet-4-6[1m]"]
-    {
+    let names = [
+        CLAUDE,
+        "us.anthropic.claude-sonnet-4-6",
+        "eu.anthropic.claude-sonnet-4-6",
+        "global.anthropic.claude-sonnet-4-6",
+        "anthropic.claude-sonnet-4-6",
+        "claude-sonnet-4-6[1m]",
+        "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-sonnet-4-6",
+        "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-6",
+    ];
+    for name in names {
         assert!(tokens(&count(&gateway, &asking(name)).await, "exact") > 0, "{name}");
     }
     for request in gateway.sim.requests() {
@@ -39,7 +47,7 @@ async fn a_claude_is_counted_by_the_upstream_under_its_base_id_and_nothing_is_ru
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         assert!(body["input"]["invokeModel"]["body"].is_string(), "{body}");
     }
-    assert_eq!(gateway.sim.requests().len(), 4);
+    assert_eq!(gateway.sim.requests().len(), names.len());
     assert_eq!(gateway.sim.served().answers, 0);
     let alias = gateway.caller().messages_at("/anthropic/v1/messages/count_tokens", &asking(CLAUDE)).await;
     tokens(&alias, "exact");
@@ -170,8 +178,52 @@ async fn counting_books_nothing() {
     for model in [CLAUDE, QWEN] {
         count(&gateway, &asking(model)).await;
     }
-    gateway.caller().messages(&outcrop_tests::hello(CLAUDE, "Hi", false)).await;
+    gateway.caller().messages(&hello(CLAUDE, "Hi", false)).await;
     let rows = gateway.rows(1).await;
     assert_eq!(rows.len(), 1, "the message alone");
     assert_eq!(rows[0].surface, "messages");
+}
+
+#[tokio::test]
+async fn a_model_that_the_key_may_not_use_is_not_counted() {
+    let gateway = Gateway::with(Options::with_keys(&[])).await;
+    let (key, _) = gateway.key(&["qwen.*"]).await;
+    let caller = Caller::new(gateway.addr, &key);
+    for name in [CLAUDE, CLAUDE_5, "us.anthropic.claude-sonnet-4-6"] {
+        let reply = caller.messages_at("/v1/messages/count_tokens", &asking(name)).await;
+        assert_eq!((reply.status, reply.error().0.as_str()), (403, "permission_error"), "{name}");
+    }
+    tokens(&caller.messages_at("/v1/messages/count_tokens", &asking(QWEN)).await, "estimated");
+    assert!(gateway.sim.requests().is_empty());
+}
+
+/// A body that uses one kind of content.
+fn holding(model: &str, kind: &str, source: &Value) -> Value {
+    let mut body = asking(model);
+    body["messages"][0]["content"] =
+        json!([{ "type": "text", "text": "What is this?" }, { "type": kind, "source": source }]);
+    body
+}
+
+#[tokio::test]
+async fn what_is_switched_off_is_not_counted_and_the_switch_is_named() {
+    let off = ["--enable-tool-use=false", "--enable-vision=false", "--enable-document-support=false"];
+    let gateway = Gateway::with(Options::with(&off)).await;
+    let data = json!({ "type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo=" });
+    for model in [CLAUDE, CLAUDE_5, QWEN] {
+        let mut tooled = asking(model);
+        tooled["tools"] = json!([{ "name": "t", "input_schema": { "type": "object" } }]);
+        for (body, switch) in [
+            (tooled, "ENABLE_TOOL_USE"),
+            (holding(model, "image", &data), "ENABLE_VISION"),
+            (holding(model, "document", &data), "ENABLE_DOCUMENT_SUPPORT"),
+        ] {
+            let reply = count(&gateway, &body).await;
+            let (kind, message) = reply.error();
+            assert_eq!((reply.status, kind.as_str()), (400, "invalid_request_error"));
+            assert!(message.contains(switch), "{message}");
+        }
+    }
+    assert!(gateway.sim.requests().is_empty());
+    tokens(&count(&gateway, &asking(CLAUDE)).await, "exact");
 }

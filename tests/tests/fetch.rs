@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
 use outcrop_tests::{CLAUDE, Gateway, Options, Reply, hello};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -74,6 +75,7 @@ fn answer(path: &str, addr: SocketAddr) -> Vec<u8> {
     match path {
         "/a.png" => sized(PNG),
         "/a.pdf" => sized(PDF),
+        "/long.pdf" => sized(&[PDF, &b" ".repeat(40_000)].concat()),
         "/until-end.png" => [b"HTTP/1.0 200 OK\r\n\r\n", PNG].concat(),
         "/chunked.png" => {
             let (one, two) = PNG.split_at(20);
@@ -259,4 +261,38 @@ async fn nothing_is_fetched_for_callers_without_a_key() {
     let body = asking(CLAUDE, "image", &server.url("/a.png"));
     assert_eq!(gateway.caller().anonymous().messages(&body).await.status, 401);
     assert_eq!(server.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_a_count_names_by_url_is_fetched_or_refused_as_for_a_message() {
+    let server = Server::start().await;
+    let path = "/v1/messages/count_tokens";
+    let shut = Gateway::with(Options::with(&[&server.trusted()])).await;
+    // Counted upstream, estimated in the native lane, estimated in the Converse lane.
+    let models = [(CLAUDE, "exact"), ("claude-opus-5", "estimated"), (NOVA, "estimated")];
+    for (model, _) in models {
+        let reply = shut.caller().messages_at(path, &asking(model, "image", &server.url("/a.png"))).await;
+        let message = refusal(&shut, &reply);
+        assert!(message.contains("ENABLE_IMAGE_URL_FETCH=true"), "{message}");
+    }
+    assert_eq!(server.asked.load(Ordering::SeqCst), 0);
+
+    let open = gateway(&[&server.trusted()]).await;
+    for (model, how) in models {
+        let reply = open.caller().messages_at(path, &asking(model, "image", &server.url("/a.png"))).await;
+        assert_eq!(reply.status, 200, "{model}: {}", reply.text());
+        assert_eq!(reply.header("x-outcrop-token-count"), Some(how), "{model}");
+    }
+    let counted: Value = sent(&open)["input"]["invokeModel"]["body"].clone();
+    let counted = base64::engine::general_purpose::STANDARD.decode(counted.as_str().unwrap()).unwrap();
+    assert!(String::from_utf8(counted).unwrap().contains(PNG_BASE64), "what was fetched is what is counted");
+    // An estimate is made of what was fetched, not of its address.
+    let tokens = |reply: Reply| reply.json()["input_tokens"].as_u64().unwrap();
+    let short = asking(NOVA, "document", &server.url("/a.pdf"));
+    let long = asking(NOVA, "document", &server.url("/long.pdf"));
+    let short = tokens(open.caller().messages_at(path, &short).await);
+    let long = tokens(open.caller().messages_at(path, &long).await);
+    assert!(long > short + 1000, "{short} {long}");
+    let missing = open.caller().messages_at(path, &asking(NOVA, "image", &server.url("/missing"))).await;
+    assert_eq!((missing.status, missing.error().0.as_str()), (400, "invalid_request_error"));
 }

@@ -16,6 +16,7 @@ use crate::handle::{self, Context};
 use crate::lane::Prepared;
 use crate::messages;
 use crate::record::Record;
+use crate::switches;
 use crate::upstream::{self, Job};
 use crate::wishes::Wishes;
 
@@ -35,34 +36,56 @@ pub(crate) async fn count(
     let body = messages::read(gateway, context, body, &mut held).await?;
     let text = messages::text(&body)?;
     let doc = native::parse(text).map_err(|fault| messages::malformed(&fault))?;
-    let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
+    let ask = peek(&doc)?;
+    switches::check(&gateway.shared.settings, &doc, &ask)?;
     // An admission that calls nothing books nothing.
     let asked = messages::asked(&ask, context, "count_tokens");
     let admission = messages::admit(gateway, context, &caller, asked).await?;
-    let job = Job {
+    let job = |body, input_estimate| Job {
         gateway: gateway.clone(),
-        body: body.clone(),
+        body,
         beta_headers: messages::beta_headers(&context.headers),
         wishes: Wishes::default(),
         resolution: admission.resolution().clone(),
-        input_estimate: ask.input_estimate,
+        input_estimate,
         counting: true,
     };
+    let Some(embedded) = switches::embedded(gateway, &doc, &ask, &mut held).await? else {
+        return counted(&job(body.clone(), ask.input_estimate), &doc, &ask, record).await;
+    };
+    // What was fetched counts as what it is.
+    let doc = native::parse(messages::text(&embedded)?).map_err(|fault| messages::malformed(&fault))?;
+    let ask = peek(&doc)?;
+    counted(&job(embedded.clone(), ask.input_estimate), &doc, &ask, record).await
+}
+
+fn peek<'d>(doc: &'d native::Doc<'_>) -> Result<native::Ask<'d>, ApiError> {
+    native::peek(doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))
+}
+
+async fn counted(
+    job: &Job,
+    doc: &native::Doc<'_>,
+    ask: &native::Ask<'_>,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
     let model = job.resolution.model;
     let counted = match job.resolution.lane() {
         Lane::Native => {
             // Also where nobody counts: what would be refused then has no count.
-            let prepared = job.prepare(&doc)?;
-            if model.countable { exact(&job, record, prepared).await? } else { None }
+            let prepared = job.prepare(doc)?;
+            if model.countable { exact(job, record, prepared).await? } else { None }
         }
         Lane::Converse => {
+            let text = doc.text();
             anthropic::parse_for_count(text).map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
+            switches::no_urls(ask)?;
             None
         }
     };
     let (tokens, how) = match counted {
         Some(tokens) => (tokens.max(1), "exact"),
-        None => (estimate(&ask, model), "estimated"),
+        None => (estimate(ask, model), "estimated"),
     };
     let mut response = handle::json(StatusCode::OK, format!("{{\"input_tokens\":{tokens}}}"));
     response.headers_mut().insert(HEADER, HeaderValue::from_static(how));

@@ -49,6 +49,12 @@ pub(crate) async fn embedded(
     Ok(Some(body.into()))
 }
 
+/// Refuses what is named by URL and was not fetched, where no conversion does so.
+pub(crate) fn no_urls(ask: &Ask<'_>) -> Result<(), ApiError> {
+    let message = "url sources are fetched only with ENABLE_IMAGE_URL_FETCH=true; send base64 instead";
+    if ask.urls.is_empty() { Ok(()) } else { Err(ApiError::field("messages", message)) }
+}
+
 /// Whether what is written to the cache may live for an hour, which is what it then costs.
 pub(crate) fn hour_writes(settings: &Settings, ask: &Ask<'_>, resolution: &Resolution) -> bool {
     let by_default = settings.caching.hour_by_default() && ask.cache_markers > 0;
