@@ -264,6 +264,17 @@ async fn bedrocks_own_operations_know_the_model_behind_too() {
 }
 
 #[tokio::test]
+async fn the_routes_to_a_profile_are_those_of_the_model_behind_it() {
+    for (routes, path) in [(r#"["messages"]"#, "/anthropic/v1/messages"), (r#"["mantle"]"#, "/invoke")] {
+        let gateway = gateway(&[&format!("--bedrock-routes={{\"*claude*\":{routes}}}")]).await;
+        let reply = gateway.caller().messages(&hello(&arn(SONNET), "Hi", false)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let last = sent(&gateway).pop().unwrap();
+        assert!(last.path.ends_with(path), "{}: mantle knows no profiles", last.path);
+    }
+}
+
+#[tokio::test]
 async fn a_profile_is_described_by_the_model_behind_it() {
     let gateway = gateway(&[]).await;
     let hidden = gateway.caller().get(&format!("/v1/models/{}", escaped(&arn(SONNET)))).await.json();

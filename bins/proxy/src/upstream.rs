@@ -61,7 +61,7 @@ impl Job {
             false => &[],
             // Only there can a body be counted, and are wishes granted.
             true if self.counting || !self.wishes.is_empty() => &[Route::InvokeModel],
-            true => settings.bedrock.routes.of(&self.resolution.upstream_id, self.resolution.model),
+            true => settings.bedrock.routes.of(&self.resolution),
         };
         // Mantle knows models, not the profiles of an account.
         let profile = self.resolution.upstream_id.starts_with("arn:");

@@ -41,6 +41,11 @@ impl Resolution {
         self.model.lane
     }
 
+    /// Whether a pattern on ids fits: on what is called or, where that hides its model, on the id behind it.
+    pub fn fits(&self, pattern: impl Fn(&str) -> bool) -> bool {
+        pattern(&self.upstream_id) || (self.behind.is_some() && pattern(&self.base_id))
+    }
+
     /// Whether the id goes through a geographic profile or the region itself, which has a price of its own.
     pub fn is_regional(&self) -> bool {
         let id = self.behind.as_ref().unwrap_or(&self.upstream_id);

@@ -78,11 +78,9 @@ pub(crate) struct Fetching {
 }
 
 impl Betas {
-    /// What was decided about the flags of requests to this model, by the id that is called or, for ARNs that hide their
-    /// model, the id behind it.
+    /// What was decided about the flags of requests to this model.
     pub(crate) fn policy(&self, resolution: &Resolution, certain_only: bool) -> native::beta::Policy<'_> {
-        let ids = [&resolution.upstream_id, &resolution.base_id];
-        let mapped = ids.iter().any(|id| self.beta_models.any_matches(id));
+        let mapped = resolution.fits(|id| self.beta_models.any_matches(id));
         native::beta::Policy {
             mapping: if mapped { &self.beta_mapping.0 } else { &[] },
             blocklist: &self.beta_blocklist.0,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use catalog::{Model, Route};
+use catalog::{Resolution, Route};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::values::json_or_file;
@@ -14,9 +14,10 @@ pub(crate) struct Routes(Vec<(String, Vec<Route>)>);
 
 impl Routes {
     /// The routes to a model, the preferred one first.
-    pub(crate) fn of<'a>(&'a self, upstream_id: &str, model: &'a Model) -> &'a [Route] {
-        let chosen = self.0.iter().find(|(pattern, _)| policy::glob::matches(pattern, upstream_id));
-        chosen.map_or(model.routes, |(_, routes)| routes)
+    pub(crate) fn of(&self, resolution: &Resolution) -> &[Route] {
+        let fits = |pattern: &str| resolution.fits(|id| policy::glob::matches(pattern, id));
+        let chosen = self.0.iter().find(|(pattern, _)| fits(pattern));
+        chosen.map_or(resolution.model.routes, |(_, routes)| routes)
     }
 }
 
@@ -69,7 +70,7 @@ impl<'de> Deserialize<'de> for Pairs {
 
 #[cfg(test)]
 mod tests {
-    use catalog::Catalog;
+    use catalog::{Catalog, Scope};
 
     use super::*;
 
@@ -77,12 +78,17 @@ mod tests {
     fn the_first_pattern_that_fits_decides_and_the_row_otherwise() {
         let routes: Routes = r#"{"*opus*": ["mantle", "invoke"], "*claude*": ["messages"]}"#.parse().unwrap();
         let catalog = Catalog::builtin();
-        let model = catalog.find("anthropic.claude-opus-5").unwrap();
-        let of = |id: &str| routes.of(id, model);
+        let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
+        let resolved = |id: &str| {
+            let behind = Some("anthropic.claude-opus-5");
+            catalog.resolve_behind(id, behind, Scope::Global, "us-east-1", true).unwrap()
+        };
+        let of = |id: &str| routes.of(&resolved(id)).to_vec();
         assert_eq!(of("global.anthropic.claude-opus-5"), [Route::Mantle, Route::InvokeModel]);
+        assert_eq!(of(arn), of("global.anthropic.claude-opus-5"), "an ARN goes by the model behind it");
         assert_eq!(of("eu.anthropic.claude-sonnet-5"), [Route::Messages]);
-        assert_eq!(of("qwen.qwen3"), model.routes);
-        assert_eq!(Routes::default().of("x", model), [Route::InvokeModel]);
+        assert_eq!(of("qwen.qwen3"), resolved("qwen.qwen3").model.routes);
+        assert_eq!(Routes::default().of(&resolved("claude-opus-5")), [Route::InvokeModel]);
     }
 
     #[test]
