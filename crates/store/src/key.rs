@@ -144,6 +144,15 @@ pub struct KeyRecord {
     /// Glob patterns on the resolved base model id; they win over `allowed_models`.
     #[serde(default)]
     pub denied_models: Option<Vec<String>>,
+    /// Requests per `RATE_LIMIT_WINDOW`; 0 = none at all; absent = the gateway's default.
+    #[serde(default)]
+    pub rate_limit: Option<u32>,
+    /// Tokens per minute, at least 1; absent = the gateway's default.
+    #[serde(default)]
+    pub tpm_limit: Option<u64>,
+    /// Requests and streams open at once, at least 1; absent = the gateway's default.
+    #[serde(default)]
+    pub concurrency_limit: Option<u32>,
     /// At most 16 pairs; keys up to 64, values up to 256 characters.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -201,6 +210,9 @@ impl KeyRecord {
             version: 1,
             allowed_models: None,
             denied_models: None,
+            rate_limit: None,
+            tpm_limit: None,
+            concurrency_limit: None,
             metadata: BTreeMap::new(),
         }
     }
@@ -228,6 +240,8 @@ impl KeyRecord {
         optional("deactivated_reason", self.deactivated_reason.as_deref())?;
         patterns("allowed_models", self.allowed_models.as_deref())?;
         patterns("denied_models", self.denied_models.as_deref())?;
+        at_least_one("tpm_limit", self.tpm_limit)?;
+        at_least_one("concurrency_limit", self.concurrency_limit.map(u64::from))?;
         if self.metadata.len() > 16 {
             return Err(Error::invalid("metadata: at most 16 pairs"));
         }
@@ -276,6 +290,18 @@ fn patterns(field: &str, list: Option<&[String]>) -> Result<()> {
     })
 }
 
+/// A zero could be read as "none" or, as in the settings, as "no limit".
+fn at_least_one(field: &str, limit: Option<u64>) -> Result<()> {
+    /// Of what is counted in tokens, far beyond any model; every program of every language can count to it.
+    const MOST: u64 = 1_000_000_000_000;
+    match limit {
+        Some(limit) if !(1..=MOST).contains(&limit) => {
+            Err(Error::invalid(format!("{field}: 1 to {MOST}; leave it out for the default")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn text(field: &str, value: &str, length: std::ops::RangeInclusive<usize>) -> Result<()> {
     let (least, most) = (length.start(), length.end());
     if !length.contains(&value.chars().count()) {
@@ -286,4 +312,21 @@ fn text(field: &str, value: &str, length: std::ops::RangeInclusive<usize>) -> Re
         return Err(Error::invalid(format!("{field}: no control characters")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::sample::record;
+
+    #[test]
+    fn a_record_from_before_there_were_limits_has_the_defaults() {
+        let mut old = serde_json::to_value(record(1)).unwrap();
+        for member in ["rate_limit", "tpm_limit", "concurrency_limit"] {
+            assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
+        }
+        let read: KeyRecord = serde_json::from_value(old).unwrap();
+        let expected = KeyRecord { rate_limit: None, tpm_limit: None, concurrency_limit: None, ..record(1) };
+        assert_eq!(read, expected);
+    }
 }

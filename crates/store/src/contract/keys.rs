@@ -29,6 +29,9 @@ pub async fn a_key_is_found_by_its_hash_and_by_its_id(store: Dyn) {
         expires_at: None,
         allowed_models: None,
         denied_models: None,
+        rate_limit: None,
+        tpm_limit: None,
+        concurrency_limit: None,
         metadata: BTreeMap::new(),
         ..record(2)
     };
@@ -90,6 +93,9 @@ pub async fn a_record_that_breaks_a_rule_is_not_written(store: Dyn) {
         KeyRecord { allowed_models: Some(Vec::new()), ..good.clone() },
         KeyRecord { denied_models: Some(Vec::new()), ..good.clone() },
         KeyRecord { allowed_models: Some(vec![String::new()]), ..good.clone() },
+        KeyRecord { tpm_limit: Some(0), ..good.clone() },
+        KeyRecord { tpm_limit: Some(u64::MAX), ..good.clone() },
+        KeyRecord { concurrency_limit: Some(0), ..good.clone() },
         KeyRecord { metadata: pairs(17), ..good.clone() },
         KeyRecord { metadata: [("k".repeat(65), String::new())].into(), ..good.clone() },
         KeyRecord { metadata: [("k".to_owned(), "v".repeat(257))].into(), ..good.clone() },
@@ -125,6 +131,9 @@ pub async fn an_update_changes_all_but_identity_and_last_use(store: Dyn) {
         expires_at: None,
         allowed_models: None,
         denied_models: Some(vec!["meta.*".to_owned()]),
+        rate_limit: Some(7),
+        tpm_limit: None,
+        concurrency_limit: Some(1),
         metadata: BTreeMap::new(),
         ..record(1)
     };

@@ -38,6 +38,9 @@ pub fn record(n: u32) -> KeyRecord {
         version: 1,
         allowed_models: Some(vec!["anthropic.*".to_owned(), "qwen.*".to_owned()]),
         denied_models: Some(vec!["*opus*".to_owned()]),
+        rate_limit: Some(0),
+        tpm_limit: Some(1_000_000_000_000),
+        concurrency_limit: Some(u32::MAX),
         metadata: [("team".to_owned(), "geology".to_owned())].into(),
     }
 }
