@@ -263,6 +263,9 @@ pub struct Model {
     pub betas: &'static [&'static str],
     /// Top-level Messages fields beside the common ones that InvokeModel takes for this model.
     pub fields: &'static [&'static str],
+    /// What a token of output counts against a limit of tokens, as Bedrock's own quotas count it (5 for Claude ≥ 3.7):
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html>
+    pub output_weight: u8,
     /// Service tiers.
     pub tiers: Tiers,
     /// List price; `None` is unpriced, which is flagged and never free.

@@ -48,6 +48,16 @@ fn limits_dates_and_prefixes_are_sane() {
 }
 
 #[test]
+fn output_burns_five_times_from_claude_3_7_on() {
+    for model in rows() {
+        let newer = model.family == Family::Claude && model.released >= row("claude-3-7-sonnet").released;
+        assert_eq!(model.output_weight, if newer { 5 } else { 1 }, "{}", model.id);
+    }
+    let unheard = Catalog::builtin().resolve("claude-opus-9", catalog::Scope::Global, "us-east-1", true);
+    assert_eq!(unheard.expect("a Claude").model.output_weight, 5);
+}
+
+#[test]
 fn the_list_is_ordered_by_release_then_id() {
     let keys: Vec<_> = rows().iter().map(|model| (std::cmp::Reverse(model.released), model.id)).collect();
     assert!(keys.is_sorted());

@@ -17,6 +17,7 @@ pub(super) const CLAUDE: Model = Model {
     tool_result_status: true,
     strip_schema_keyword: false,
     documents: true,
+    output_weight: 5,
     tiers: RESERVED_ONLY,
     ..CAREFUL
 };
@@ -30,6 +31,7 @@ const CLAUDE_3: Model = Model {
     sampling: Sampling::Both,
     // The third generation was never made generally available with prompt caching on Bedrock.
     caching: None,
+    output_weight: 1,
     ..CLAUDE
 };
 
@@ -42,6 +44,7 @@ pub(super) const ROWS: &[Model] = &[
         prefixes: &["us", "eu", "apac"],
         prefer_base: false,
         max_output: 8192,
+        output_weight: 5,
         thinking: Thinking::Budget,
         caching: Some(Caching { min_tokens: 1024, tools: true, no_1h: true }),
         countable: true,

@@ -94,6 +94,7 @@ const CAREFUL: Model = Model {
     countable: false,
     betas: &[],
     fields: &[],
+    output_weight: 1,
     tiers: NO_TIERS,
     price: None,
 };
