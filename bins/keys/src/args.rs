@@ -7,7 +7,7 @@ use store::{KeyStatus, Timestamp};
 
 use crate::values;
 
-/// Creates, shows and revokes the keys of an Outcrop gateway.
+/// Creates, shows, changes and revokes the keys of an Outcrop gateway.
 #[derive(Debug, Parser)]
 #[command(name = "outcrop-keys", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -67,6 +67,8 @@ pub(crate) enum Verb {
         #[arg(value_name = "KEY")]
         key: String,
     },
+    /// Change what a key's record says; what is not named stays
+    Update(Update),
     /// Switch a key off; the gateway refuses it within seconds
     Revoke {
         /// Which key
@@ -94,6 +96,17 @@ pub(crate) struct Create {
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: String,
 
+    #[command(flatten)]
+    pub(crate) wishes: Wishes,
+
+    /// Bring a key along: read it from stdin, one line of at least 20 characters
+    #[arg(long)]
+    pub(crate) from_stdin: bool,
+}
+
+/// What a record may say; `create` and `update` alike.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Wishes {
     /// Who answers for it
     #[arg(long, value_name = "OWNER")]
     pub(crate) owner: Option<String>,
@@ -114,13 +127,72 @@ pub(crate) struct Create {
     #[arg(long, value_name = "PATTERN")]
     pub(crate) deny_model: Vec<String>,
 
+    /// Requests per RATE_LIMIT_WINDOW of the gateway; 0 = none (default: the gateway's RATE_LIMIT_REQUESTS)
+    #[arg(long, short, value_name = "N")]
+    pub(crate) rate_limit: Option<u32>,
+
+    /// Tokens per minute (default: the gateway's RATE_LIMIT_TOKENS)
+    #[arg(long, value_name = "N")]
+    pub(crate) tpm_limit: Option<u64>,
+
+    /// Requests and streams open at once (default: the gateway's CONCURRENCY_LIMIT)
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<u32>,
+
     /// A pair for the record (repeatable, at most 16)
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
     pub(crate) meta: Vec<(String, String)>,
+}
 
-    /// Bring a key along: read it from stdin, one line of at least 20 characters
-    #[arg(long)]
-    pub(crate) from_stdin: bool,
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Update {
+    /// Which key
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+
+    /// What people call it
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) wishes: Wishes,
+
+    /// Take a value away, so that the default holds (repeatable)
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) clear: Vec<Field>,
+
+    /// Only if the record still has this version
+    #[arg(long, value_name = "N")]
+    pub(crate) if_version: Option<u64>,
+}
+
+/// A value that a record can be without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Field {
+    Owner,
+    Expires,
+    AllowModel,
+    DenyModel,
+    RateLimit,
+    TpmLimit,
+    Concurrency,
+    Meta,
+}
+
+impl Wishes {
+    /// Whether they give the field a value.
+    pub(crate) fn give(&self, field: Field) -> bool {
+        match field {
+            Field::Owner => self.owner.is_some(),
+            Field::Expires => self.expires_in.is_some() || self.expires_at.is_some(),
+            Field::AllowModel => !self.allow_model.is_empty(),
+            Field::DenyModel => !self.deny_model.is_empty(),
+            Field::RateLimit => self.rate_limit.is_some(),
+            Field::TpmLimit => self.tpm_limit.is_some(),
+            Field::Concurrency => self.concurrency.is_some(),
+            Field::Meta => !self.meta.is_empty(),
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

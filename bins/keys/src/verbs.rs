@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, io::Read, sync::Arc};
 
+use clap::ValueEnum as _;
 use store::{
     Bucket, KeyFilter, KeyId, KeyRecord, Location, NewKey, Page, Store, Timestamp, hash_secret,
     secret::{KEY_MAX, KEY_PREFIX},
 };
 
 use crate::{
-    args::{Args, Backend, Create, List, Verb},
+    args::{Args, Backend, Create, Field, List, Update, Verb, Wishes},
     failure::Failure,
     view::{self, Answer, Form},
 };
@@ -48,6 +49,7 @@ pub(crate) async fn run(
         Verb::Create(wanted) => create(store, secret, wanted, stdin, form, now).await,
         Verb::List(wanted) => list(store, wanted, form, now).await,
         Verb::Show { key } => show(store, key, form, now).await,
+        Verb::Update(wanted) => update(store, wanted, form, now).await,
         Verb::Revoke { key, reason } => {
             let record = find(store, key).await?;
             let switched = switch(store, record, Some(reason), now).await?;
@@ -79,27 +81,81 @@ async fn create(
 }
 
 fn new_record(wanted: &Create, key: &NewKey, now: Timestamp) -> Result<KeyRecord, Failure> {
-    let expires_at = wanted.expires_in.map(|millis| now.plus_millis(millis)).or(wanted.expires_at);
+    let key_id = KeyId::generate(&mut rand::rng());
+    let mut record = KeyRecord {
+        created_by: Some("cli".to_owned()),
+        ..KeyRecord::new(key_id, key, &wanted.user_id, &wanted.name, now)
+    };
+    apply(&mut record, &wanted.wishes, now)?;
+    record.check()?;
+    Ok(record)
+}
+
+/// Writes what was typed into the record; what was not stays as it is. A list or the pairs are replaced as a whole.
+fn apply(record: &mut KeyRecord, wishes: &Wishes, now: Timestamp) -> Result<(), Failure> {
+    fn set<T: Clone>(member: &mut Option<T>, wish: Option<&T>) {
+        if let Some(value) = wish {
+            *member = Some(value.clone());
+        }
+    }
+    let expires_at = wishes.expires_in.map(|millis| now.plus_millis(millis)).or(wishes.expires_at);
     if expires_at.is_some_and(|at| at <= now) {
         return Err(Failure::usage("--expires-at: this moment has passed"));
     }
-    let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    let metadata: BTreeMap<_, _> = wanted.meta.iter().cloned().collect();
-    if metadata.len() < wanted.meta.len() {
+    let metadata: BTreeMap<_, _> = wishes.meta.iter().cloned().collect();
+    if metadata.len() < wishes.meta.len() {
         return Err(Failure::usage("--meta: the same key twice"));
     }
-    let key_id = KeyId::generate(&mut rand::rng());
-    let record = KeyRecord {
-        owner_name: wanted.owner.clone(),
-        created_by: Some("cli".to_owned()),
-        expires_at,
-        allowed_models: some(&wanted.allow_model),
-        denied_models: some(&wanted.deny_model),
-        metadata,
-        ..KeyRecord::new(key_id, key, &wanted.user_id, &wanted.name, now)
-    };
-    record.check()?;
-    Ok(record)
+    if !metadata.is_empty() {
+        record.metadata = metadata;
+    }
+    set(&mut record.owner_name, wishes.owner.as_ref());
+    set(&mut record.expires_at, expires_at.as_ref());
+    set(&mut record.allowed_models, Some(&wishes.allow_model).filter(|list| !list.is_empty()));
+    set(&mut record.denied_models, Some(&wishes.deny_model).filter(|list| !list.is_empty()));
+    set(&mut record.rate_limit, wishes.rate_limit.as_ref());
+    set(&mut record.tpm_limit, wishes.tpm_limit.as_ref());
+    set(&mut record.concurrency_limit, wishes.concurrency.as_ref());
+    Ok(())
+}
+
+/// Changes a record, from the version that was read and no other: what somebody else writes meanwhile is not undone.
+async fn update(store: &dyn Store, wanted: &Update, form: Form, now: Timestamp) -> Result<Answer, Failure> {
+    let Update { key, name, wishes, clear: cleared, if_version } = wanted;
+    if name.is_none()
+        && cleared.is_empty()
+        && !Field::value_variants().iter().any(|field| wishes.give(*field))
+    {
+        return Err(Failure::usage("nothing to change is named"));
+    }
+    // Whichever won would be a surprise.
+    if cleared.iter().any(|field| wishes.give(*field)) {
+        return Err(Failure::usage("--clear: the same field is given a value"));
+    }
+    let mut record = find(store, key).await?;
+    if if_version.is_some_and(|version| version != record.version) {
+        return Err(Failure::conflict(format!("{} has version {} by now", record.key_id, record.version)));
+    }
+    for field in cleared {
+        clear(&mut record, *field);
+    }
+    apply(&mut record, wishes, now)?;
+    record.name = name.clone().unwrap_or(record.name);
+    record.updated_at = now;
+    view::updated(&store.update_key(&record).await?, form, now)
+}
+
+fn clear(record: &mut KeyRecord, field: Field) {
+    match field {
+        Field::Owner => record.owner_name = None,
+        Field::Expires => record.expires_at = None,
+        Field::AllowModel => record.allowed_models = None,
+        Field::DenyModel => record.denied_models = None,
+        Field::RateLimit => record.rate_limit = None,
+        Field::TpmLimit => record.tpm_limit = None,
+        Field::Concurrency => record.concurrency_limit = None,
+        Field::Meta => record.metadata.clear(),
+    }
 }
 
 /// One line from stdin, and no more than a key can be long.

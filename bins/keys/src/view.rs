@@ -130,6 +130,11 @@ pub(crate) fn shown(
     Ok(Answer { text, notes: Vec::new() })
 }
 
+/// A record as it stands after a change.
+pub(crate) fn updated(record: &KeyRecord, form: Form, now: Timestamp) -> Result<Answer, Failure> {
+    created(record, None, form, now)
+}
+
 /// A key that was switched off or on.
 pub(crate) fn switched(record: &KeyRecord, form: Form, now: Timestamp) -> Result<Answer, Failure> {
     let status = record.status(now);
@@ -163,9 +168,17 @@ fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String
         ("expires", Some(moment(record.expires_at).unwrap_or_else(|| "never".to_owned()))),
         ("models", Some(patterns(&record.allowed_models).unwrap_or_else(|| "all".to_owned()))),
         ("but not", patterns(&record.denied_models)),
+        ("rate limit", Some(limit(record.rate_limit, "requests a window"))),
+        ("token limit", Some(limit(record.tpm_limit, "tokens a minute"))),
+        ("concurrency", Some(limit(record.concurrency_limit, "open at once"))),
         ("metadata", (!metadata.is_empty()).then(|| metadata.join(", "))),
     ];
     lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// The gateway's settings are out of sight from here.
+fn limit(value: Option<impl std::fmt::Display>, unit: &str) -> String {
+    value.map_or_else(|| "the gateway's default".to_owned(), |value| format!("{value} {unit}"))
 }
 
 fn hint(record: &KeyRecord) -> String {
@@ -174,7 +187,8 @@ fn hint(record: &KeyRecord) -> String {
 
 fn table(keys: &[KeyRecord], now: Timestamp) -> String {
     let mut rows = vec![
-        ["KEY ID", "STATUS", "USER", "NAME", "KEY", "CREATED", "LAST USED", "EXPIRES"].map(String::from),
+        ["KEY ID", "STATUS", "USER", "NAME", "KEY", "REQ/TPM/OPEN", "CREATED", "LAST USED", "EXPIRES"]
+            .map(String::from),
     ];
     let day = |at: Timestamp| at.to_string().chars().take("2026-11-21".len()).collect::<String>();
     let maybe_day = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), day);
@@ -185,12 +199,21 @@ fn table(keys: &[KeyRecord], now: Timestamp) -> String {
             record.user_id.clone(),
             record.name.clone(),
             hint(record),
+            limits(record),
             day(record.created_at),
             maybe_day(record.last_used_at),
             maybe_day(record.expires_at),
         ]);
     }
     columns(&rows)
+}
+
+/// `100/–/5`: where a key has none of its own, the default holds.
+fn limits(record: &KeyRecord) -> String {
+    let shown = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
+    [record.rate_limit.map(u64::from), record.tpm_limit, record.concurrency_limit.map(u64::from)]
+        .map(shown)
+        .join("/")
 }
 
 fn usage_table(periods: &[(&'static str, Totals)]) -> String {

@@ -315,6 +315,126 @@ fn a_revoked_key_says_so_until_it_is_reactivated() {
 }
 
 #[test]
+fn limits_are_set_shown_and_taken_away() {
+    let desk = Desk::new();
+    let made = desk
+        .run(&[
+            "create",
+            "-u",
+            "amalia",
+            "-n",
+            "laptop",
+            "-r",
+            "0",
+            "--tpm-limit",
+            "50000",
+            "--concurrency",
+            "3",
+            "--json",
+        ])
+        .json();
+    assert_eq!((&made["rate_limit"], &made["tpm_limit"]), (&Value::from(0), &Value::from(50_000)));
+    assert_eq!(made["concurrency_limit"], 3);
+    let (id, key) = (made["key_id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    let shown = desk.run(&["show", id]).ok();
+    for line in ["0 requests a window", "50000 tokens a minute", "3 open at once"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    assert!(desk.run(&["list"]).ok().contains("0/50000/3"));
+    desk.run(&["update", id, "--rate-limit", "7", "--clear", "tpm-limit", "--clear", "concurrency"]).ok();
+    let record = desk.found(key, None).unwrap();
+    assert_eq!((record.rate_limit, record.tpm_limit, record.concurrency_limit), (Some(7), None, None));
+    assert!(desk.run(&["list"]).ok().contains("7/–/–"));
+    for wrong in
+        [&["--rate-limit", "-1"][..], &["--tpm-limit", "0"], &["--concurrency", "0"], &["-r", "many"]]
+    {
+        desk.run(&[&["update", id], wrong].concat()).fails(2);
+        desk.run(&[&["create", "-u", "amalia", "-n", "desk"], wrong].concat()).fails(2);
+    }
+    assert_eq!(desk.found(key, None).unwrap(), record);
+}
+
+#[test]
+fn an_update_changes_what_is_named_and_nothing_else() {
+    let desk = Desk::new();
+    let base = ["create", "-u", "amalia", "-n", "laptop", "--owner", "Bea", "--expires-at", "2999-12-31"];
+    let more = [
+        "--allow-model",
+        "a.*",
+        "--deny-model",
+        "b.*",
+        "--meta",
+        "x=1",
+        "--meta",
+        "y=2",
+        "-r",
+        "5",
+        "--json",
+    ];
+    let made = desk.run(&[&base[..], &more].concat()).json();
+    let (id, key) = (made["key_id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    let before = desk.found(key, None).unwrap();
+    let told = desk.run(&["update", id, "--name", "desk", "--json"]).json();
+    assert_eq!((&told["name"], &told["version"], told.get("key")), (&"desk".into(), &2.into(), None));
+    let after = desk.found(key, None).unwrap();
+    let expected =
+        KeyRecord { name: "desk".to_owned(), version: 2, updated_at: after.updated_at, ..before.clone() };
+    assert_eq!(after, expected);
+    assert!(after.updated_at >= before.updated_at);
+    desk.run(&[
+        "update",
+        id,
+        "--allow-model",
+        "c.*",
+        "--meta",
+        "z=3",
+        "--owner",
+        "Cem",
+        "--expires-in",
+        "1d",
+    ])
+    .ok();
+    let after = desk.found(key, None).unwrap();
+    assert_eq!(
+        (after.allowed_models.unwrap(), after.owner_name.unwrap()),
+        (vec!["c.*".to_owned()], "Cem".to_owned())
+    );
+    assert_eq!(after.metadata, [("z".to_owned(), "3".to_owned())].into());
+    assert!(after.expires_at < before.expires_at);
+    let all = ["owner", "expires", "allow-model", "deny-model", "rate-limit", "meta"];
+    let clear: Vec<_> = all.iter().flat_map(|field| ["--clear", field]).collect();
+    assert_eq!(desk.run(&[&["update", id, "-q"], &clear[..]].concat()).ok().trim_end(), id);
+    let after = desk.found(key, None).unwrap();
+    let gone =
+        (after.owner_name, after.expires_at, after.allowed_models, after.denied_models, after.rate_limit);
+    assert_eq!(gone, (None, None, None, None, None));
+    assert!(after.metadata.is_empty());
+}
+
+#[test]
+fn an_update_that_cannot_be_made_says_why_and_changes_nothing() {
+    let desk = Desk::new();
+    let (id, key) = desk.create("laptop");
+    desk.run(&["update", &id]).fails(2);
+    desk.run(&["update", &id, "--clear", "name"]).fails(2);
+    desk.run(&["update", &id, "--user-id", "mallory"]).fails(2);
+    desk.run(&["update", &id, "--rate-limit", "5", "--clear", "rate-limit"]).fails(2);
+    desk.run(&["update", &id, "--expires-in", "1d", "--clear", "expires"]).fails(2);
+    desk.run(&["update", &id, "--name", ""]).fails(2);
+    desk.run(&["update", "key_0000000000000000", "-r", "1"]).fails(3);
+    desk.run(&["update", &key, "-r", "1"]).fails(2);
+    desk.run(&["update", &id, "-r", "1", "--if-version", "2"]).fails(4);
+    assert_eq!(desk.found(&key, None).unwrap().version, 1);
+    desk.run(&["update", &id, "-r", "1", "--if-version", "1"]).ok();
+    let error = desk.run(&["update", &id, "-r", "2", "--if-version", "1"]).fails(4);
+    assert!(error.contains("version 2"), "{error}");
+    // A revoked key stays revoked.
+    desk.run(&["revoke", &id]).ok();
+    desk.run(&["update", &id, "-r", "3"]).ok();
+    assert_eq!(desk.found(&key, None).unwrap().status(Timestamp::now()), KeyStatus::Revoked);
+}
+
+#[test]
 fn show_tells_what_was_used() {
     let desk = Desk::new();
     let (id, _) = desk.create("laptop");
