@@ -123,15 +123,19 @@ impl Gateway {
 
     /// Stores a key that may use these models; needs [`Options::with_keys`].
     pub async fn key(&self, allowed_models: &[&str]) -> (String, KeyRecord) {
+        let models = allowed_models.iter().map(ToString::to_string).collect();
+        self.key_with(|record| record.allowed_models = Some(models)).await
+    }
+
+    /// Stores a key with a record of the test's own making; needs [`Options::with_keys`].
+    pub async fn key_with(&self, change: impl FnOnce(&mut KeyRecord)) -> (String, KeyRecord) {
         let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
         let (key, key_id) = {
             let mut rng = rand::rng();
             (NewKey::generate(&mut rng), KeyId::generate(&mut rng))
         };
-        let record = KeyRecord {
-            allowed_models: Some(allowed_models.iter().map(ToString::to_string).collect()),
-            ..KeyRecord::new(key_id, &key, "alice", "laptop", Timestamp::now())
-        };
+        let mut record = KeyRecord::new(key_id, &key, "alice", "laptop", Timestamp::now());
+        change(&mut record);
         self.store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
         (key.reveal().to_owned(), record)
     }

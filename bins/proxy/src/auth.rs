@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use policy::{Caller, Denial};
+use policy::{Caller, Denial, Gate};
 use store::PresentedKey;
 
-use crate::error::{ApiError, Kind};
+use crate::error::{ApiError, Kind, whole_seconds};
 use crate::gateway::Gateway;
 use crate::handle::Context;
 
@@ -51,8 +52,21 @@ impl Gateway {
                 Kind::Permission,
                 format!("This API key may not use the model {}", shown(model)),
             ),
+            Denial::RateLimited { gate, wait, .. } => limited(*gate, *wait),
         }
     }
+}
+
+/// The wording is Anthropic's; which limit it was stands beside it.
+fn limited(gate: Gate, wait: Duration) -> ApiError {
+    let details = match gate {
+        Gate::Requests => r#"{"limit":"requests"}"#,
+        Gate::Tokens => r#"{"limit":"tokens"}"#,
+        Gate::Concurrency => r#"{"limit":"concurrency"}"#,
+    };
+    let message = format!("Rate limit exceeded. Try again in {} seconds.", whole_seconds(wait));
+    let error = ApiError::new(Kind::RateLimit, message).retry_after(Some(wait));
+    ApiError { details: Some(details), ..error }
 }
 
 /// A name of the caller's, short and without anything that a terminal would obey.

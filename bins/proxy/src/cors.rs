@@ -7,10 +7,11 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use httpd::{Body, Response};
 
+use crate::rates;
 use crate::settings::{List, Settings};
 
-/// Headers that scripts may read.
-const EXPOSED: &str = "request-id, x-request-id, retry-after, retry-after-ms, x-should-retry";
+/// Headers that scripts may read, beside those about limits.
+const EXPOSED: [&str; 5] = ["request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"];
 /// How long a browser may remember a preflight, in seconds.
 const MAX_AGE: &str = "7200";
 
@@ -21,20 +22,23 @@ pub(crate) struct Cors {
     origins: Vec<HeaderValue>,
     methods: HeaderValue,
     headers: HeaderValue,
+    exposed: HeaderValue,
     credentials: bool,
 }
 
 impl Cors {
     pub(crate) fn new(settings: &Settings) -> Self {
         let listen = &settings.listen;
-        let value = |list: &List| {
-            HeaderValue::from_str(&list.0.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("*"))
-        };
+        let joined =
+            |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("*"));
+        let value = |list: &List| joined(list.0.join(", "));
+        let exposed: Vec<_> = EXPOSED.into_iter().chain(rates::names()).collect();
         Self {
             any: listen.cors_origins.is_any(),
             origins: listen.cors_origins.0.iter().filter_map(|origin| origin.parse().ok()).collect(),
             methods: value(&listen.cors_allow_methods),
             headers: value(&listen.cors_allow_headers),
+            exposed: joined(exposed.join(", ")),
             credentials: listen.cors_allow_credentials.0,
         }
     }
@@ -53,7 +57,7 @@ impl Cors {
         if self.credentials {
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, self.exposed.clone());
     }
 
     /// The reply to OPTIONS; [`Cors::apply`] adds the origin.

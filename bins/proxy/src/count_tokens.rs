@@ -39,7 +39,7 @@ pub(crate) async fn count(
     let ask = peek(&doc)?;
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     // An admission that calls nothing books nothing.
-    let asked = messages::asked(&ask, context, "count_tokens");
+    let asked = messages::asked(&ask, context, "count_tokens", true);
     let admission = messages::admit(gateway, context, &caller, asked).await?;
     let job = |body, input_estimate| Job {
         gateway: gateway.clone(),

@@ -223,9 +223,8 @@ impl ApiError {
 
     fn add_headers(&self, headers: &mut HeaderMap) {
         if let Some(wait) = self.retry_after.or(self.kind.default_wait()) {
-            let seconds = wait.as_millis().div_ceil(1000).max(1);
-            headers.insert(RETRY_AFTER, number(seconds));
-            headers.insert("retry-after-ms", number(wait.as_millis().max(1)));
+            headers.insert(RETRY_AFTER, number(whole_seconds(wait)));
+            headers.insert("retry-after-ms", number(wait.as_nanos().div_ceil(1_000_000).max(1)));
         }
         if self.kind.never_retry() {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
@@ -238,6 +237,11 @@ impl ApiError {
         out.extend_from_slice(self.body(Dialect::Anthropic, id).as_bytes());
         out.extend_from_slice(b"\n\n");
     }
+}
+
+/// A wait in whole seconds, at least one: clients take a nought for no wait at all.
+pub(crate) fn whole_seconds(wait: Duration) -> u128 {
+    wait.as_nanos().div_ceil(1_000_000_000).max(1)
 }
 
 fn number(value: u128) -> HeaderValue {
@@ -291,6 +295,11 @@ mod tests {
         let response = error.response(Dialect::Anthropic, id);
         assert_eq!(response.headers()["retry-after"], "2");
         assert_eq!(response.headers()["retry-after-ms"], "1200");
+        let sooner =
+            ApiError::new(Kind::RateLimit, "slow").retry_after(Some(Duration::from_nanos(1_000_001)));
+        let response = sooner.response(Dialect::Anthropic, id);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(response.headers()["retry-after-ms"], "2");
         let refused = ApiError::new(Kind::Authentication, "no").response(Dialect::Anthropic, id);
         assert_eq!(refused.headers()["x-should-retry"], "false");
     }

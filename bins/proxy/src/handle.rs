@@ -1,21 +1,21 @@
 //! Every request passes here: its id, its route, its record, and the one place that turns an error into a reply.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use futures::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, Method, StatusCode};
 use httpd::{Body, Peer, Request, Response, Service};
-use policy::Now;
+use policy::{Now, Rates};
 
 use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
 use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::route::{Dialect, Miss, Route};
-use crate::{count_tokens, health, ingress, messages, models};
+use crate::{count_tokens, health, ingress, messages, models, rates};
 
 /// What a handler knows of its request beside its body.
 pub(crate) struct Context {
@@ -25,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) headers: HeaderMap,
     pub(crate) query: Option<String>,
     pub(crate) peer: Peer,
+    /// How the caller's limits stood, once they were asked; every reply from then on says it.
+    pub(crate) rates: OnceLock<Rates>,
 }
 
 impl Service for Gateway {
@@ -48,6 +50,7 @@ impl Service for Gateway {
             query: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
             peer,
+            rates: OnceLock::new(),
         };
         let answered = match route {
             // A bug in one request must not take the connection's other requests with it, nor leave a caller without a word.
@@ -72,6 +75,9 @@ impl Service for Gateway {
             }
             response
         });
+        if let Some(found) = context.rates.get() {
+            rates::apply(dialect, found, now.wall, response.headers_mut());
+        }
         finish(&mut response, id);
         self.shared.cors.apply(origin.as_ref(), response.headers_mut());
         record.replied(response.status());

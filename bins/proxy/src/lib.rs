@@ -24,6 +24,7 @@ mod messages;
 mod metrics;
 mod models;
 mod profiles;
+mod rates;
 mod record;
 mod request_id;
 mod route;

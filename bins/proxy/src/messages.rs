@@ -9,7 +9,7 @@ use convert::native;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{BodyError, RequestBody, Response};
-use policy::{Admission, Ask, Caller, End};
+use policy::{Admission, Ask, Caller, Denial, End};
 use store::RowStatus;
 
 use crate::encoding;
@@ -45,7 +45,7 @@ pub(crate) async fn create(
     no_threads(&doc)?;
     record.streamed(ask.stream);
     switches::check(&gateway.shared.settings, &doc, &ask)?;
-    let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages")).await?;
+    let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages", false)).await?;
     let embedded = switches::embedded(gateway, &doc, &ask, &mut held).await?;
     let job = Job {
         gateway: gateway.clone(),
@@ -145,14 +145,16 @@ pub(crate) fn failure(error: &ApiError) -> End {
 }
 
 /// What the policy is asked for a Messages body.
-pub(crate) fn asked(ask: &native::Ask<'_>, context: &Context, surface: &'static str) -> Ask {
+pub(crate) fn asked(ask: &native::Ask<'_>, context: &Context, surface: &'static str, counting: bool) -> Ask {
     Ask {
         request_id: context.id.to_string(),
         surface,
         model: ask.model.clone().into_owned(),
         base_model: None,
         stream: ask.stream,
+        counting,
         input_estimate: ask.input_estimate,
+        max_tokens: ask.max_tokens,
         session: session(&context.headers),
     }
 }
@@ -164,7 +166,8 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<String> {
     SESSION_HEADERS.iter().find_map(|name| headers.get(*name).and_then(text))
 }
 
-/// Whether the caller may do this. Where the model's name hides the model, that is found out first.
+/// Asks the policy, and notes for the reply how the caller's limits stand. Where the model's name hides the model, that
+/// is found out first.
 pub(crate) async fn admit(
     gateway: &Gateway,
     context: &Context,
@@ -172,7 +175,12 @@ pub(crate) async fn admit(
     mut ask: Ask,
 ) -> Result<Admission, ApiError> {
     ask.base_model = profiles::behind(gateway, &ask.model, context.now.mono).await?;
-    gateway.shared.policy.admit(caller, ask, context.now).map_err(|denial| gateway.denied(&denial))
+    let admitted = gateway.shared.policy.admit(caller, ask, context.now);
+    let rates = admitted.as_ref().map_or_else(Denial::rates, |admission| Some(admission.rates()));
+    if let Some(rates) = rates {
+        context.rates.get_or_init(|| *rates);
+    }
+    admitted.map_err(|denial| gateway.denied(&denial))
 }
 
 /// Reads a JSON body.

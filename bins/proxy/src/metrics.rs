@@ -134,7 +134,10 @@ impl Metrics {
             Denial::MissingKey | Denial::InvalidKey | Denial::ExpiredKey | Denial::TooManyFailures { .. } => {
                 counter!("outcrop_auth_failures_total", "reason" => reason).increment(1);
             }
-            Denial::StoreAway | Denial::UnknownModel { .. } | Denial::ModelNotAllowed { .. } => {
+            Denial::StoreAway
+            | Denial::UnknownModel { .. }
+            | Denial::ModelNotAllowed { .. }
+            | Denial::RateLimited { .. } => {
                 counter!("outcrop_denials_total", "kind" => reason).increment(1);
             }
         }

@@ -258,6 +258,7 @@ fn policy(
         region: bedrock.region().to_owned(),
         target: "default".to_owned(),
         allow_unknown_models: settings.models.allow_unknown.0,
+        rates: settings.rates.config(),
     };
     let mapping = &settings.models.default_model_mapping;
     let catalog =

@@ -18,7 +18,12 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 
 /// A gateway with `--simulate`, its address and its key.
 fn simulate() -> (Child, String, String) {
+    simulate_with(&[])
+}
+
+fn simulate_with(arguments: &[&str]) -> (Child, String, String) {
     let mut child = program(&["--simulate", "--port=0", "--drain-grace-seconds=0", "--workers=1"])
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -60,6 +65,23 @@ fn simulate_prints_a_key_that_works_and_drains_on_sigterm() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(child.wait().unwrap().success());
     assert!(!run(&["healthcheck"], &[("PORT", port)]).status.success());
+}
+
+#[test]
+fn a_refusal_by_a_limit_is_counted_once() {
+    let (mut child, addr, key) = simulate_with(&["--rate-limit-requests=1", "--rate-limit-window=3600"]);
+    let replies: Vec<String> = (0..3).map(|_| ask(&addr, &key)).collect();
+    let statuses: Vec<&str> = replies.iter().filter_map(|reply| reply.get(..12)).collect();
+    assert_eq!(statuses, ["HTTP/1.1 200", "HTTP/1.1 429", "HTTP/1.1 429"]);
+    let mut tcp = TcpStream::connect(&addr).unwrap();
+    write!(tcp, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    tcp.read_to_string(&mut metrics).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(metrics.contains("outcrop_denials_total{kind=\"rate_limit\"} 2"), "{metrics}");
+    let requests = "outcrop_requests_total{surface=\"messages\",status=\"429\",stream=\"false\"} 2";
+    assert!(metrics.contains(requests), "{metrics}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Instant;
 use catalog::{Lane, Resolution};
 use store::{RowStatus, UsageRow};
 
-use crate::{Book, Caller, Now, cost};
+use crate::gauge::Permit;
+use crate::{Book, Caller, Now, Rates, Weights, cost};
 
 /// What a caller asks for, as far as the policy needs to know.
 #[derive(Clone, Debug, Default)]
@@ -22,10 +23,23 @@ pub struct Ask {
     pub base_model: Option<Arc<str>>,
     /// Whether the answer is streamed.
     pub stream: bool,
+    /// Whether tokens are only counted: nothing is generated.
+    pub counting: bool,
     /// Estimate of the input tokens, for what the upstream does not report.
     pub input_estimate: u64,
+    /// The most output tokens that the caller asks for, where it says.
+    pub max_tokens: Option<u64>,
     /// The caller's session, where it names one.
     pub session: Option<String>,
+}
+
+impl Ask {
+    /// What the call can use at most, as far as it is known before: what is asked for beyond the model's own limit is never
+    /// made, and who asks for no number gets that limit.
+    pub(crate) fn most_tokens(&self, resolution: &Resolution) -> u64 {
+        let most = if resolution.model.embedding { 0 } else { resolution.model.max_output.into() };
+        self.input_estimate.saturating_add(self.max_tokens.map_or(most, |asked| asked.min(most)))
+    }
 }
 
 /// Token counts of one upstream call.
@@ -65,9 +79,18 @@ pub(crate) struct Place {
     pub(crate) region: String,
 }
 
+/// What the key's limits gave.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) permit: Permit,
+    pub(crate) rates: Rates,
+    pub(crate) weights: Weights,
+}
+
 /// Permission for one upstream call. Made by [`crate::Policy::admit`] alone.
 ///
-/// Dropped without [`Admission::settle`], it books the call as closed by the caller, if the upstream had been called.
+/// Dropped without [`Admission::settle`], it books the call as closed by the caller, if the upstream had been called. Either
+/// way its slot is free again, and what it took of the tokens and did not use is given back.
 pub struct Admission {
     /// Boxed: an admission travels through every future of its request.
     call: Box<Call>,
@@ -79,6 +102,10 @@ struct Call {
     ask: Ask,
     place: Place,
     at: Now,
+    rates: Rates,
+    weights: Weights,
+    /// Until it is settled.
+    permit: Option<Permit>,
     book: Book,
     /// Whether a row is owed.
     owed: bool,
@@ -100,14 +127,19 @@ impl Admission {
         ask: Ask,
         place: Place,
         at: Now,
+        grant: Grant,
         book: Book,
     ) -> Self {
+        let Grant { permit, rates, weights } = grant;
         let call = Call {
             caller,
             resolution,
             ask,
             place,
             at,
+            rates,
+            weights,
+            permit: Some(permit),
             book,
             owed: false,
             tokens: None,
@@ -127,6 +159,11 @@ impl Admission {
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         &self.call.caller
+    }
+
+    /// How the caller's limits stood when it was admitted.
+    pub fn rates(&self) -> &Rates {
+        &self.call.rates
     }
 
     /// From here on the call is billable: a row will be written whatever happens.
@@ -153,16 +190,25 @@ impl Admission {
 
     /// Books the call and returns what was booked.
     pub fn settle(mut self, end: End, now: Instant) -> Tokens {
-        self.call.write(end, now)
+        self.call.end(end, now)
     }
 }
 
 impl Call {
-    fn write(&mut self, end: End, now: Instant) -> Tokens {
-        if !take(&mut self.owed) {
-            return Tokens::default();
+    /// Settles with the limits and writes the row, once.
+    fn end(&mut self, end: End, now: Instant) -> Tokens {
+        let owed = take(&mut self.owed);
+        let (tokens, estimated) = if owed { self.counts(&end) } else { (Tokens::default(), false) };
+        if let Some(permit) = self.permit.take() {
+            permit.settle(self.weights.count(self.resolution.model, &tokens), now);
         }
-        let (tokens, estimated) = self.counts(&end);
+        if owed {
+            self.write(end, tokens, estimated, now);
+        }
+        tokens
+    }
+
+    fn write(&mut self, end: End, tokens: Tokens, estimated: bool, now: Instant) {
         let row = UsageRow {
             ts: self.at.wall,
             round: 0,
@@ -184,7 +230,6 @@ impl Call {
             ..self.identity()
         };
         (self.book)(row);
-        tokens
     }
 
     /// The part of the row that says who called what; its texts are moved out, because a call is booked once.
@@ -254,7 +299,7 @@ impl Call {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if !self.call.owed {
+        if self.call.permit.is_none() {
             return;
         }
         let end = End {
@@ -264,7 +309,7 @@ impl Drop for Admission {
             stop_reason: None,
         };
         // A drop gets no argument: the one place that reads the clock by itself.
-        self.call.write(end, Instant::now());
+        self.call.end(end, Instant::now());
     }
 }
 

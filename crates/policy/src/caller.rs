@@ -1,7 +1,10 @@
 //! Who is calling.
 
+use std::sync::Arc;
+
 use store::{KeyId, KeyRecord};
 
+use crate::gauge::{Gauge, Limits};
 use crate::glob;
 
 /// What a caller stands on.
@@ -16,17 +19,16 @@ pub enum Standing {
 }
 
 /// An authenticated caller. Made by [`crate::Policy::authenticate`] alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     pub(crate) id: KeyId,
     pub(crate) standing: Standing,
+    pub(crate) limits: Limits,
+    /// Of the key, not of this caller: the next one made of the same record goes on with it.
+    pub(crate) gauge: Arc<Gauge>,
 }
 
 impl Caller {
-    pub(crate) fn key(record: KeyRecord) -> Self {
-        Self { id: record.key_id.clone(), standing: Standing::Key(Box::new(record)) }
-    }
-
     /// The id its usage is booked under.
     pub fn key_id(&self) -> &KeyId {
         &self.id
@@ -43,6 +45,11 @@ impl Caller {
             Standing::Key(record) => &record.user_id,
             Standing::Master | Standing::Anonymous => self.id.as_str(),
         }
+    }
+
+    /// Whether the tokens it uses are limited, so that it matters how many a request may make.
+    pub fn counts_tokens(&self) -> bool {
+        self.limits.tokens.is_some()
     }
 
     /// Whether its lists allow a base id. Deny wins; an absent list allows everything.

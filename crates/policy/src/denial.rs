@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::{Gate, Rates};
+
 /// A refusal of ours. No request that gets one has cost anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -28,9 +30,32 @@ pub enum Denial {
         /// As the caller typed it.
         model: String,
     },
+    /// A limit of the key has no room for the request at the moment.
+    RateLimited {
+        /// Which limit.
+        gate: Gate,
+        /// Until it has room, if nobody else takes it; a guess where that depends on open requests.
+        wait: Duration,
+        /// How its limits stand.
+        rates: Rates,
+    },
 }
 
 impl Denial {
+    /// How the caller's limits stand, where one of them refused.
+    pub fn rates(&self) -> Option<&Rates> {
+        match self {
+            Self::RateLimited { rates, .. } => Some(rates),
+            Self::MissingKey
+            | Self::InvalidKey
+            | Self::ExpiredKey
+            | Self::TooManyFailures { .. }
+            | Self::StoreAway
+            | Self::UnknownModel { .. }
+            | Self::ModelNotAllowed { .. } => None,
+        }
+    }
+
     /// Metric label.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -41,6 +66,9 @@ impl Denial {
             Self::StoreAway => "store_away",
             Self::UnknownModel { .. } => "unknown_model",
             Self::ModelNotAllowed { .. } => "model_not_allowed",
+            Self::RateLimited { gate: Gate::Requests, .. } => "rate_limit",
+            Self::RateLimited { gate: Gate::Tokens, .. } => "token_limit",
+            Self::RateLimited { gate: Gate::Concurrency, .. } => "concurrency_limit",
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
-use store::{KeyHash, KeyId, KeyStatus, Store};
+use store::{KeyHash, KeyId, KeyRecord, KeyStatus, Store};
 
 use crate::caller::{Caller, Standing};
+use crate::gauge::{Gauge, Gauges, Limits, RateConfig};
 use crate::{Denial, Now};
 
 pub(crate) struct Keys {
@@ -14,6 +15,8 @@ pub(crate) struct Keys {
     cache: Cache<KeyHash, Arc<Entry>>,
     ttl: Duration,
     grace: Duration,
+    rates: RateConfig,
+    gauges: Gauges,
     master: Arc<Caller>,
     anonymous: Arc<Caller>,
 }
@@ -25,15 +28,25 @@ struct Entry {
 }
 
 impl Keys {
-    pub(crate) fn new(store: Arc<dyn Store>, size: usize, ttl: Duration, grace: Duration) -> Self {
-        let special = |id, standing| Arc::new(Caller { id, standing });
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        size: usize,
+        ttl: Duration,
+        grace: Duration,
+        rates: RateConfig,
+    ) -> Self {
+        let special = |id, standing, limits| {
+            Arc::new(Caller { id, standing, limits, gauge: Arc::new(Gauge::new(rates.window)) })
+        };
         Self {
             store,
             cache: Cache::new(size.max(1)),
             ttl,
             grace: grace.max(ttl),
-            master: special(KeyId::master(), Standing::Master),
-            anonymous: special(KeyId::anonymous(), Standing::Anonymous),
+            master: special(KeyId::master(), Standing::Master, Limits::of_master(&rates)),
+            anonymous: special(KeyId::anonymous(), Standing::Anonymous, Limits::of_anonymous(&rates)),
+            gauges: Gauges::new(rates.window),
+            rates,
         }
     }
 
@@ -63,10 +76,19 @@ impl Keys {
         Ok(Arc::clone(caller))
     }
 
+    fn caller(&self, record: KeyRecord, now: Instant) -> Caller {
+        Caller {
+            id: record.key_id.clone(),
+            limits: Limits::of_key(&record, &self.rates),
+            gauge: self.gauges.of(&record.key_id, now),
+            standing: Standing::Key(Box::new(record)),
+        }
+    }
+
     async fn fetch(&self, hash: KeyHash, stale: Option<Arc<Entry>>, now: Now) -> Result<Arc<Entry>, Denial> {
         match self.store.key_by_hash(&hash).await {
             Ok(record) => {
-                let caller = record.map(|record| Arc::new(Caller::key(record)));
+                let caller = record.map(|record| Arc::new(self.caller(record, now.mono)));
                 let entry = Arc::new(Entry { caller, fetched: now.mono });
                 self.cache.insert(hash, Arc::clone(&entry));
                 Ok(entry)

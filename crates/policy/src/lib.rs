@@ -4,7 +4,7 @@
 //!
 //! 1. [`Policy::authenticate`] turns what a caller presented into a [`Caller`], before its body is read;
 //! 2. [`Policy::admit`] turns the caller's [`Ask`] into an [`Admission`]: the model is resolved and the key's lists are
-//!    checked against the id that will really be called;
+//!    checked against the id that will really be called, then the limits of the key: requests, tokens, open requests;
 //! 3. whoever calls the upstream needs an `Admission`, and ends it with [`Admission::settle`]. An admission that is dropped
 //!    without it, because the caller left, books what was used until then.
 //!
@@ -14,9 +14,12 @@ mod admission;
 mod caller;
 mod denial;
 mod failures;
+mod gauge;
 pub mod glob;
 mod keys;
 mod price;
+mod rate;
+mod weight;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,9 +31,14 @@ use store::{KeyHasher, PresentedKey, Store, Timestamp, UsageRow};
 pub use admission::{Admission, Ask, End, Tokens};
 pub use caller::{Caller, Standing};
 pub use denial::Denial;
+pub use gauge::{Gate, RateConfig, Rates};
 pub use price::cost;
+pub use rate::Level;
+pub use weight::Weights;
 
+use admission::{Grant, Place};
 use failures::Failures;
+use gauge::Want;
 use keys::Keys;
 
 /// One instant on both clocks: the calendar for expiry and periods, the monotonic one for everything that only lasts.
@@ -70,6 +78,8 @@ pub struct Config {
     pub target: String,
     /// Whether names that nothing knows go upstream as they are.
     pub allow_unknown_models: bool,
+    /// What keys may use where their records say nothing.
+    pub rates: RateConfig,
 }
 
 /// Where rows of usage go; must not block.
@@ -98,7 +108,8 @@ impl Policy {
         book: Book,
     ) -> Self {
         let master = master.map(|key| hasher.hash(key));
-        let keys = Keys::new(store, config.key_cache, config.key_ttl, config.store_grace);
+        let rates = config.rates.clone();
+        let keys = Keys::new(store, config.key_cache, config.key_ttl, config.store_grace, rates);
         let failures = Failures::new(config.failure_limit);
         Self { config, catalog, hasher, master, keys, failures, book }
     }
@@ -146,7 +157,7 @@ impl Policy {
         self.keys.find(hash, now).await
     }
 
-    /// Whether this caller may do this, and on which model.
+    /// Whether this caller may do this, and on which model. What a limit gave is given back when a later gate refuses.
     pub fn admit(&self, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Denial> {
         let unknown = || Denial::UnknownModel { model: ask.model.clone() };
         let Config { scope, region, allow_unknown_models, .. } = &self.config;
@@ -158,9 +169,12 @@ impl Policy {
         if !caller.may_use(&resolution.base_id) {
             return Err(Denial::ModelNotAllowed { model: ask.model });
         }
-        let place =
-            admission::Place { target: self.config.target.clone(), region: self.config.region.clone() };
-        Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, Arc::clone(&self.book)))
+        let want =
+            if ask.counting { Want::Count } else { Want::Run { tokens: ask.most_tokens(&resolution) } };
+        let (permit, rates) = caller.gauge.take(&caller.limits, want, now.mono)?;
+        let grant = Grant { permit, rates, weights: self.config.rates.weights };
+        let place = Place { target: self.config.target.clone(), region: self.config.region.clone() };
+        Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, grant, Arc::clone(&self.book)))
     }
 }
 

@@ -20,6 +20,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{Body, RequestBody, Response};
 use policy::{Admission, Ask, End};
+use serde::Deserialize;
 use store::RowStatus;
 
 use crate::error::ApiError;
@@ -73,8 +74,10 @@ pub(crate) async fn call(
         model: id.to_owned(),
         base_model: None,
         stream: operation.is_stream(),
+        counting: operation == Operation::CountTokens,
         // Three bytes a token, as elsewhere; media are not told from text here.
         input_estimate: body.len() as u64 / 3,
+        max_tokens: if caller.counts_tokens() { max_tokens(&body) } else { None },
         session: messages::session(&context.headers),
     };
     let input_estimate = ask.input_estimate;
@@ -303,6 +306,23 @@ fn opening(events: &EventStream) -> Response {
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     adorn(headers, events.headers(), events.request_id());
     response
+}
+
+/// The most output tokens that a body asks for, of Messages or of Converse; the models' own formats are not read.
+fn max_tokens(body: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Said {
+        max_tokens: Option<u64>,
+        #[serde(rename = "inferenceConfig")]
+        inference: Option<Inference>,
+    }
+    #[derive(Deserialize)]
+    struct Inference {
+        #[serde(rename = "maxTokens")]
+        max_tokens: Option<u64>,
+    }
+    let said: Said = serde_json::from_slice(body).ok()?;
+    said.max_tokens.or_else(|| said.inference?.max_tokens)
 }
 
 /// The upstream's own headers, and its name for the request.

@@ -1,10 +1,10 @@
-//! What requests may use: beta flags, prompt caching, switches, media behind URLs.
+//! What requests may use: beta flags, prompt caching, switches, media behind URLs, limits.
 
 use catalog::Resolution;
 use clap::Args;
 use convert::native;
 
-use super::values::{BetaMapping, Flag, Hosts, List, Patterns, Seconds};
+use super::values::{self, BetaMapping, Flag, Hosts, List, Patterns, Seconds, TokenWeights};
 
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_field_names, reason = "clap knows a setting by its member's name, over all structs")]
@@ -75,6 +75,49 @@ pub(crate) struct Fetching {
     /// trusted even at a private address [default: any host at a public address].
     #[arg(long, env = "IMAGE_URL_FETCH_ALLOW_HOSTS", default_value = "", value_name = "LIST")]
     pub(crate) fetch_hosts: Hosts,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits of keys")]
+pub(crate) struct RateLimits {
+    /// Whether requests and tokens are limited by key; CONCURRENCY_LIMIT holds in any case.
+    #[arg(long, env = "RATE_LIMIT_ENABLED", default_value = "true", value_name = "BOOL")]
+    pub(crate) rate_limit_enabled: Flag,
+    /// Requests of a key per RATE_LIMIT_WINDOW, unless its record says otherwise; of all callers without a key together.
+    #[arg(long, env = "RATE_LIMIT_REQUESTS", default_value = "1000", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate_limit_requests: u32,
+    /// Time in which an empty bucket of requests fills, 1 to 86400, in seconds.
+    #[arg(long, env = "RATE_LIMIT_WINDOW", default_value = "60", value_name = "SECONDS",
+        value_parser = values::window)]
+    pub(crate) rate_limit_window: Seconds,
+    /// Requests of MASTER_API_KEY per RATE_LIMIT_WINDOW; 0 is no limit.
+    #[arg(long, env = "MASTER_KEY_RATE_LIMIT", default_value = "10000", value_name = "N")]
+    pub(crate) master_key_rate_limit: u32,
+    /// Tokens of a key per minute, counted as Bedrock counts them; 0 is no limit.
+    #[arg(long, env = "RATE_LIMIT_TOKENS", default_value = "0", value_name = "N",
+        value_parser = clap::value_parser!(u64).range(..=1_000_000_000_000))]
+    pub(crate) rate_limit_tokens: u64,
+    /// JSON object {input, output, cache_read, cache_write}, or @path: what a token counts against a limit of tokens [default: 1, 5 for Claude from 3.7 on and else 1, 0, 1].
+    #[arg(long, env = "RATE_LIMIT_TOKEN_WEIGHTS", value_name = "JSON")]
+    pub(crate) rate_limit_token_weights: Option<TokenWeights>,
+    /// Requests and streams of a key that are open at once; 0 is no limit.
+    #[arg(long, env = "CONCURRENCY_LIMIT", default_value = "0", value_name = "N")]
+    pub(crate) concurrency_limit: u32,
+}
+
+impl RateLimits {
+    pub(crate) fn config(&self) -> policy::RateConfig {
+        policy::RateConfig {
+            enabled: self.rate_limit_enabled.0,
+            window: self.rate_limit_window.0,
+            requests: self.rate_limit_requests,
+            master_requests: self.master_key_rate_limit,
+            tokens: self.rate_limit_tokens,
+            concurrency: self.concurrency_limit,
+            weights: self.rate_limit_token_weights.map(|weights| weights.0).unwrap_or_default(),
+        }
+    }
 }
 
 impl Betas {

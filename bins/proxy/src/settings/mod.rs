@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use features::{Betas, Caching, Fetching, Switches};
+pub(crate) use features::{Betas, Caching, Fetching, RateLimits, Switches};
 pub use read::{Problem, command, effective, read};
 pub(crate) use routes::Routes;
 pub(crate) use values::{Flag, Hosts, List, Mapping, Millis, Seconds, Secret, Trust};
@@ -73,6 +73,8 @@ pub struct Settings {
     pub(crate) fetching: Fetching,
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) rates: RateLimits,
     #[command(flatten)]
     pub(crate) store: StoreSettings,
     #[command(flatten)]

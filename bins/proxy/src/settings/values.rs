@@ -240,6 +240,51 @@ impl Hosts {
     }
 }
 
+/// `{input, output, cache_read, cache_write}`, each optional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenWeights(pub(crate) policy::Weights);
+
+impl FromStr for TokenWeights {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Said {
+            input: Option<serde_json::Number>,
+            output: Option<serde_json::Number>,
+            cache_read: Option<serde_json::Number>,
+            cache_write: Option<serde_json::Number>,
+        }
+        let json = json_or_file(text)?;
+        let said: Said = serde_json::from_str(&json).map_err(|_| {
+            "expected a JSON object of numbers with input, output, cache_read, cache_write".to_owned()
+        })?;
+        let weight = |number: Option<serde_json::Number>| {
+            let wrong = "a weight is a number from 0 to 1000 with at most three decimals";
+            number.map(|number| thousandths(&number.to_string()).ok_or_else(|| wrong.to_owned())).transpose()
+        };
+        Ok(Self(policy::Weights {
+            input: weight(said.input)?,
+            output: weight(said.output)?,
+            cache_read: weight(said.cache_read)?,
+            cache_write: weight(said.cache_write)?,
+        }))
+    }
+}
+
+/// `1.25` as 1250, to the digit.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = !whole.is_empty() && digits(whole) && digits(part);
+    // Noughts at the end say nothing: `1.0`.
+    let part = part.trim_end_matches('0');
+    let all = format!("{whole}{part:0<3}");
+    let fits = plain && part.len() <= 3;
+    all.parse().ok().filter(|weight| fits && *weight <= 1_000_000)
+}
+
 /// JSON text, or that of the file named after an `@`.
 pub(super) fn json_or_file(text: &str) -> Result<String, String> {
     match text.trim().strip_prefix('@') {
@@ -263,6 +308,13 @@ pub(crate) fn ping(text: &str) -> Result<Seconds, String> {
     let seconds: Seconds = text.parse()?;
     let range = Duration::from_secs(1)..=Duration::from_secs(15);
     if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 1 to 15 seconds".to_owned()) }
+}
+
+/// 1 second to a day.
+pub(crate) fn window(text: &str) -> Result<Seconds, String> {
+    let seconds: Seconds = text.parse()?;
+    let range = Duration::from_secs(1)..=Duration::from_hours(24);
+    if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 1 to 86400 seconds".to_owned()) }
 }
 
 pub(crate) fn url(text: &str) -> Result<String, String> {
@@ -326,6 +378,30 @@ mod tests {
         for wrong in ["[]", r#"{"a": 1}"#, r#"{"a": "b,c"}"#, r#"{"": "b"}"#, "{"] {
             assert!(wrong.parse::<BetaMapping>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn weights_are_exact_and_what_is_not_said_is_the_catalogues() {
+        let weights: TokenWeights =
+            r#"{"output": 1, "cache_read": 0.1, "cache_write": 1.25}"#.parse().unwrap();
+        let expected = policy::Weights {
+            input: None,
+            output: Some(1000),
+            cache_read: Some(100),
+            cache_write: Some(1250),
+        };
+        assert_eq!(weights.0, expected);
+        for wrong in [
+            "[]",
+            r#"{"input": "1"}"#,
+            r#"{"input": -1}"#,
+            r#"{"in": 1}"#,
+            r#"{"input": 0.0001}"#,
+            r#"{"input": 1001}"#,
+        ] {
+            assert!(wrong.parse::<TokenWeights>().is_err(), "{wrong}");
+        }
+        assert!(window("0").is_err() && window("86401").is_err() && window("1").is_ok());
     }
 
     #[test]
