@@ -94,7 +94,7 @@ class Bench:
 
     def outcrop(self, sim, extra=None):
         port = free_port()
-        env = {"PORT": str(port), "WORKERS": "1", "MASTER_API_KEY": KEY, "OUTCROP_DB": os.path.join(self.work, "load-%d.db" % port),
+        env = {"PORT": str(port), "WORKERS": "1", "MASTER_API_KEY": KEY, "MASTER_KEY_RATE_LIMIT": "100000000", "OUTCROP_DB": os.path.join(self.work, "load-%d.db" % port),
                "BEDROCK_ENDPOINT_URL": "http://127.0.0.1:%d" % sim, "AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET,
                "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "USAGE_SPOOL_DIR": os.path.join(self.work, "spool"),
                "MAX_IN_FLIGHT": "5000", **(extra or {})}
