@@ -26,6 +26,7 @@ mod models;
 mod profiles;
 mod rates;
 mod record;
+mod refusal;
 mod request_id;
 mod route;
 mod run;

@@ -19,6 +19,7 @@ use crate::handle::{self, Context};
 use crate::lane::{Answer, Prepared};
 use crate::profiles;
 use crate::record::{Record, lane_name};
+use crate::refusal;
 use crate::request_id::message_id;
 use crate::stream;
 use crate::switches;
@@ -286,7 +287,7 @@ impl Debug {
         let losses: Vec<_> =
             prepared.losses.iter().map(|loss| format!("{}={}", loss.path, loss.reason)).collect();
         Self {
-            model: upstream::scrubbed(&job.resolution.upstream_id),
+            model: refusal::scrubbed(&job.resolution.upstream_id),
             losses: losses
                 .join("; ")
                 .chars()

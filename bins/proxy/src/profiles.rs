@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
-use crate::upstream::scrubbed;
+use crate::refusal::scrubbed;
 
 /// Profiles remembered, those that could not be looked up included; an account has 1000 at most.
 const MOST: usize = 2048;

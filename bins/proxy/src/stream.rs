@@ -23,8 +23,9 @@ use crate::handle::Context;
 use crate::lane::{Answer, Decoder, Prepared, unfolded};
 use crate::messages::{Debug, failure};
 use crate::record::Record;
+use crate::refusal::api_error;
 use crate::request_id::RequestId;
-use crate::upstream::{Answered, Job, Opened, api_error};
+use crate::upstream::{Answered, Job, Opened};
 
 /// Events that are ready together leave in one write, up to about this size.
 pub(crate) const GATHER_BYTES: usize = 32 * 1024;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::error::{ApiError, Kind};
 use crate::handle;
-use crate::upstream::{self, scrubbed};
+use crate::refusal::{self, scrubbed};
 
 /// A failure of the upstream on its way to a caller that speaks Bedrock.
 pub(super) struct Refused {
@@ -26,7 +26,7 @@ impl Refused {
     /// Status, name and wording are the upstream's own, without ARNs and account ids; what is the gateway's own affair
     /// is a fault of the server.
     pub(super) fn new(error: &bedrock::Error, resolution: &Resolution, input_estimate: u64) -> Self {
-        let api = upstream::api_error(error, resolution, input_estimate);
+        let api = refusal::api_error(error, resolution, input_estimate);
         let (name, status, ours) = own(error.kind);
         let code = error.code.as_deref().filter(|_| !ours);
         let original_status =
