@@ -37,6 +37,7 @@ pub(crate) async fn count(
     let text = messages::text(&body)?;
     let doc = native::parse(text).map_err(|fault| messages::malformed(&fault))?;
     let ask = peek(&doc)?;
+    messages::check_version(context, &doc)?;
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     // An admission that calls nothing books nothing.
     let asked = messages::asked(&ask, context, "count_tokens", true);

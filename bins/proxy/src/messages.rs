@@ -44,6 +44,7 @@ pub(crate) async fn create(
     let doc = native::parse(text(&body)?).map_err(|fault| malformed(&fault))?;
     let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
     no_threads(&doc)?;
+    check_version(context, &doc)?;
     record.streamed(ask.stream);
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages", false)).await?;
@@ -69,6 +70,12 @@ pub(crate) async fn create(
         return stream::reply(gateway, context, admission, record, opening, held).await;
     }
     whole(&job, admission, record, prepared, &Said { reply, hour_writes, debug }).await
+}
+
+/// Refuses what the version that the caller speaks does not have.
+pub(crate) fn check_version(context: &Context, doc: &native::Doc<'_>) -> Result<(), ApiError> {
+    let version = context.headers.get("anthropic-version").and_then(|value| value.to_str().ok());
+    native::version::check(doc, version).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))
 }
 
 /// Threads live on Anthropic's servers. The SDKs' tool runner asks for one, and with these details it goes on without.

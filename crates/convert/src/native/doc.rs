@@ -258,6 +258,11 @@ impl<'d> Iterator for Children<'d> {
     }
 }
 
+/// Elements of an array that may be absent.
+pub(super) fn items(list: Option<Value<'_>>) -> impl Iterator<Item = Value<'_>> {
+    list.into_iter().flat_map(|list| list.items())
+}
+
 /// Adds a step to a path.
 pub(super) fn join(path: &mut String, step: &str) {
     if !path.is_empty() {

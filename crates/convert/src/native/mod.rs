@@ -18,6 +18,7 @@ mod request;
 mod scan;
 mod thinking;
 mod tools;
+pub mod version;
 
 pub use ask::{Ask, peek};
 pub use cache::Ttl;
