@@ -140,7 +140,7 @@ fn call<'a>(job: &'a Job, body: &[u8]) -> Call<'a> {
 ///
 /// Calibration. The ask's own estimate takes three bytes of JSON for a token, which is more than prose (four to five
 /// bytes) and about what code needs, and 1600 tokens for an image. Beyond that:
-/// * with tools a model reads instructions that nobody sent, up to 530 tokens on Claude:
+/// * with tools (an output format can become one) a model reads instructions that nobody sent, up to 530 tokens on Claude:
 ///   <https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview#pricing>;
 /// * the Claude models that are not countable have the tokenizer of Opus 4.7, which makes up to 1.35 times as many
 ///   tokens of the same text, and look at up to 3.75 megapixels of an image, at 750 pixels a token:
@@ -148,7 +148,7 @@ fn call<'a>(job: &'a Job, body: &[u8]) -> Call<'a> {
 fn estimate(ask: &native::Ask<'_>, model: &Model) -> u64 {
     const TOOL_INSTRUCTIONS: u64 = 530;
     const LARGE_IMAGE: u64 = 5000 - 1600;
-    let instructions = if ask.tools > 0 { TOOL_INSTRUCTIONS } else { 0 };
+    let instructions = if ask.tools > 0 || ask.structured_output { TOOL_INSTRUCTIONS } else { 0 };
     let text = ask.input_estimate + instructions;
     if model.family == Family::Claude && !model.countable {
         return text.saturating_mul(135).div_ceil(100) + u64::from(ask.images) * LARGE_IMAGE;

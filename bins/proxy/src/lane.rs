@@ -168,10 +168,11 @@ pub(crate) enum Decoder {
 
 impl Decoder {
     pub(crate) fn new(way: Way, names: Names, reply: Reply, hour_writes: bool) -> Self {
-        let relay = |reply: Reply| Box::new(Relay::new(&reply.model).with_hour_writes(hour_writes));
+        let relay =
+            |names: Names| Box::new(Relay::new(&reply.model).with_hour_writes(hour_writes).with_names(names));
         match way {
-            Way::Native(Route::InvokeModel) => Self::Invoked(relay(reply)),
-            Way::Native(Route::Messages | Route::Mantle) => Self::Addressed(relay(reply)),
+            Way::Native(Route::InvokeModel) => Self::Invoked(relay(names)),
+            Way::Native(Route::Messages | Route::Mantle) => Self::Addressed(relay(names)),
             Way::Converse => Self::Converse(Box::new(converse::Stream::new(names, reply))),
         }
     }
@@ -252,7 +253,7 @@ impl Answer {
     ) -> Result<Self, ApiError> {
         match lane {
             Lane::Native => {
-                let message = native::message(body, &reply.model, hour_writes)
+                let message = native::message(body, &reply.model, hour_writes, names)
                     .map_err(|fault| unreadable(&fault.message))?;
                 Ok(Self { body: message.body, tokens: tokens(message.usage), stop_reason: None })
             }

@@ -49,6 +49,7 @@ pub mod converse;
 pub mod fold;
 pub mod native;
 pub mod outcome;
+mod structured;
 pub mod unfold;
 pub mod usage;
 

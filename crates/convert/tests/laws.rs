@@ -12,6 +12,7 @@ use std::path::Path;
 use outcrop_convert::Names;
 use outcrop_convert::converse::{Reply, Stream, response};
 use outcrop_convert::fold::fold;
+use outcrop_convert::native::{self, Relay};
 use outcrop_convert::usage::Usage;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -308,6 +309,96 @@ fn answer(blocks: &[Generated], picks: &[usize]) -> (String, Vec<Upstream>) {
     (body, events)
 }
 
+/// A block of the native lane: whole, and as the events that spell it.
+fn native_block(index: usize, block: &Generated) -> (String, Vec<String>) {
+    let event = |kind: &str, member: &str, value: serde_json::Value| {
+        format!(r#"{{"type":"content_block_{kind}","index":{index},"{member}":{value}}}"#)
+    };
+    let deltas = |kind: &str, member: &str, text: &str| {
+        let delta = |piece| event("delta", "delta", json!({"type": kind, member: piece}));
+        cut(text, block.pieces).into_iter().map(delta).collect::<Vec<_>>()
+    };
+    let (whole, start, deltas) = match &block.content {
+        Content::Text(text) | Content::Cited(text, _) => {
+            let of = |text: &str| json!({"type": "text", "text": text});
+            (of(text).to_string(), of(""), deltas("text_delta", "text", text))
+        }
+        Content::Thinking(text, signature) => {
+            let of = |text, signature| json!({"type": "thinking", "thinking": text, "signature": signature});
+            let mut all = deltas("thinking_delta", "thinking", text);
+            all.push(event("delta", "delta", json!({"type": "signature_delta", "signature": signature})));
+            (of(text, signature).to_string(), of(&String::new(), &String::new()), all)
+        }
+        Content::Redacted(bytes) => {
+            let block = json!({"type": "redacted_thinking", "data": base64(bytes)});
+            (block.to_string(), block, Vec::new())
+        }
+        Content::Call(name, input) => {
+            let start =
+                json!({"type": "tool_use", "id": format!("toolu_{index}"), "name": name, "input": {}});
+            let whole = start.to_string().replace(r#""input":{}"#, &format!(r#""input":{input}"#));
+            let nothing = json!({"type": "input_json_delta", "partial_json": ""});
+            let mut all = vec![event("delta", "delta", nothing)];
+            all.extend(deltas("input_json_delta", "partial_json", input));
+            (whole, start, all)
+        }
+    };
+    let stop = format!(r#"{{"type":"content_block_stop","index":{index}}}"#);
+    (whole, [vec![event("start", "content_block", start)], deltas, vec![stop]].concat())
+}
+
+/// Whole and streamed, calls interleaved by `picks`; beside them the events that must reach the caller as they are.
+fn native_answer(blocks: &[Generated], picks: &[usize]) -> (String, Vec<String>, Vec<String>) {
+    let is_call = |block: &Generated| matches!(block.content, Content::Call(..));
+    let head = r#""id":"msg_bdrk_1","type":"message","role":"assistant","model":"upstream""#;
+    let stop = if blocks.iter().any(is_call) { "tool_use" } else { "end_turn" };
+    let start = format!(
+        r#"{{{head},"content":[],"stop_reason":null,"stop_sequence":null,"usage":{{"input_tokens":9,"output_tokens":1}}}}"#
+    );
+    let mut events = vec![format!(r#"{{"type":"message_start","message":{start}}}"#)];
+    let (mut content, mut kept) = (Vec::new(), Vec::new());
+    let mut calls: Vec<std::vec::IntoIter<String>> = Vec::new();
+    let mut picks = picks.iter().cycle();
+    for (index, block) in blocks.iter().enumerate() {
+        let (whole, own) = native_block(index, block);
+        content.push(whole);
+        if !matches!(block.content, Content::Call("structured", _)) {
+            kept.extend(own.clone());
+        }
+        let mut own = own.into_iter();
+        if is_call(block) {
+            events.extend(own.next());
+            calls.push(own);
+            for _ in 0..*picks.next().unwrap_or(&0) {
+                let call = *picks.next().unwrap_or(&0) % calls.len();
+                events.extend(calls[call].next());
+            }
+        } else {
+            events.extend(own);
+        }
+    }
+    events.extend(calls.into_iter().flatten());
+    events.push(format!(
+        r#"{{"type":"message_delta","delta":{{"stop_reason":"{stop}","stop_sequence":null}},"usage":{{"output_tokens":5}}}}"#
+    ));
+    events.push(r#"{"type":"message_stop"}"#.to_owned());
+    let body = format!(
+        r#"{{{head},"content":[{}],"stop_reason":"{stop}","stop_sequence":null,"usage":{{"input_tokens":9,"output_tokens":5}}}}"#,
+        content.join(",")
+    );
+    (body, events, kept)
+}
+
+fn relayed(events: &[String]) -> String {
+    let mut relay = Relay::new("m").with_names(names());
+    let mut out = Vec::new();
+    for event in events {
+        assert!(!relay.finished());
+        relay.on_event(event.as_bytes(), &mut out).unwrap();
+    }
+    String::from_utf8(out).unwrap()
+}
+
 /// Anything that might come, in any order: three indices, no discipline.
 fn chaos() -> impl Strategy<Value = Vec<Upstream>> {
     let index = 0..3_u32;
@@ -346,6 +437,31 @@ proptest! {
         prop_assert_eq!(well_formed(&events), Ok(()));
         prop_assert_eq!(usage, Usage::from_anthropic(&message.usage));
         prop_assert_eq!(fold(events).unwrap(), message);
+    }
+
+    #[test]
+    fn folding_the_relayed_stream_equals_relaying_the_whole_answer(blocks in blocks(), picks in vec(0..6_usize, 1..12)) {
+        let (body, events, kept) = native_answer(&blocks, &picks);
+        let whole = native::message(body.as_bytes(), "m", false, &names()).unwrap().body;
+        let message: Message = serde_json::from_slice(&whole).unwrap();
+        let sse = relayed(&events);
+        let out = read(&sse);
+        prop_assert_eq!(well_formed(&out), Ok(()));
+        prop_assert_eq!(fold(out).unwrap(), message);
+        // What belongs to other blocks is not touched, whatever stands between.
+        let mut from = vec![0; blocks.len()];
+        for event in &kept {
+            let index: serde_json::Value = serde_json::from_str(event).unwrap();
+            let from = &mut from[usize::try_from(index["index"].as_u64().unwrap()).unwrap()];
+            let at = sse[*from..].find(&format!("data: {event}\n"));
+            prop_assert!(at.is_some(), "{} is missing", event);
+            *from += at.unwrap() + 1;
+        }
+        for length in 0..events.len() {
+            let sse = relayed(&events[..length]);
+            let said = if sse.is_empty() { Err("no end".to_owned()) } else { well_formed(&read(&sse)) };
+            prop_assert_eq!(said, Err("no end".to_owned()), "after {} events", length);
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use catalog::{Catalog, Resolution, Scope};
-use outcrop_convert::Loss;
 use outcrop_convert::native::{self, Fetched, Options, Relay, Ttl, beta};
 use outcrop_convert::usage::Usage;
+use outcrop_convert::{Loss, Names};
 use serde_json::{Value, json};
 
 fn cases(kind: &str) -> Vec<PathBuf> {
@@ -102,13 +102,20 @@ fn convert(input: &Value) -> Value {
             let body = String::from_utf8(converted.value).expect("UTF-8");
             let sent: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
             assert_eq!(sent["anthropic_version"], "bedrock-2023-05-31");
-            json!({"body_text": body, "losses": told(&converted.losses)})
+            named(json!({"body_text": body, "losses": told(&converted.losses)}), converted.names)
         }
     }
 }
 
 fn told(losses: &[Loss]) -> Vec<String> {
     losses.iter().map(|loss| format!("{} = {}", loss.path, loss.reason)).collect()
+}
+
+fn named(mut got: Value, names: Names) -> Value {
+    if let Some(name) = names.structured_output {
+        got["structured_output"] = name.into();
+    }
+    got
 }
 
 /// The same for the Messages API of Bedrock.
@@ -118,7 +125,9 @@ fn addressed(doc: &native::Doc<'_>, resolved: &Resolution, options: &Options<'_>
         Ok(converted) => {
             let body = String::from_utf8(converted.value.body).expect("UTF-8");
             let _: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
-            json!({"body_text": body, "betas": converted.value.betas, "losses": told(&converted.losses)})
+            let betas = converted.value.betas;
+            let got = json!({"body_text": body, "betas": betas, "losses": told(&converted.losses)});
+            named(got, converted.names)
         }
     }
 }
@@ -128,6 +137,11 @@ fn every_request_leaves_as_its_case_says() {
     for case in cases("request") {
         check(&case, &convert(&read(&case)));
     }
+}
+
+/// What the request of an answer was sent with.
+fn names(input: &Value) -> Names {
+    Names { structured_output: input["structured_output"].as_str().map(str::to_owned), ..Names::default() }
 }
 
 fn usage(usage: &Usage) -> Value {
@@ -151,7 +165,8 @@ fn chunk(event: &str) -> Vec<u8> {
 fn every_stream_is_relayed_as_its_case_says() {
     for case in cases("stream") {
         let input = read(&case);
-        let mut relay = Relay::new(input["model"].as_str().unwrap()).with_hour_writes(input["hour"] == true);
+        let model = input["model"].as_str().unwrap();
+        let mut relay = Relay::new(model).with_hour_writes(input["hour"] == true).with_names(names(&input));
         let (mut out, mut fault) = (Vec::new(), None);
         for event in strings(&input["events"]) {
             assert!(!relay.finished(), "nothing comes behind the end");
@@ -177,8 +192,8 @@ fn every_whole_answer_is_relayed_as_its_case_says() {
     for case in cases("message") {
         let input = read(&case);
         let body = input["body_text"].as_str().unwrap();
-        let message =
-            native::message(body.as_bytes(), input["model"].as_str().unwrap(), input["hour"] == true);
+        let (model, hour) = (input["model"].as_str().unwrap(), input["hour"] == true);
+        let message = native::message(body.as_bytes(), model, hour, &names(&input));
         let got = match message {
             Ok(message) => {
                 json!({"body_text": String::from_utf8(message.body).unwrap(), "usage": usage(&message.usage)})
@@ -281,6 +296,10 @@ mod laws {
     use super::*;
     use proptest::prelude::*;
 
+    fn synthetic() -> Names {
+        Names { structured_output: Some("structured_output".to_owned()), ..Names::default() }
+    }
+
     /// White space between tokens.
     fn space() -> impl Strategy<Value = String> {
         proptest::string::string_regex("[ \t\n\r]{0,3}").unwrap()
@@ -370,15 +389,16 @@ mod laws {
                     let _ = native::request(&doc, row(MODELS[model]), &Options::default());
                 }
             }
-            let mut relay = Relay::new(&text);
+            let mut relay = Relay::new(&text).with_names(synthetic());
             let _ = relay.on_chunk(text.as_bytes(), &mut Vec::new());
             let _ = relay.on_event(text.as_bytes(), &mut Vec::new());
-            let _ = native::message(text.as_bytes(), "m", false);
+            let _ = native::message(text.as_bytes(), "m", false, &synthetic());
         }
 
         #[test]
         fn any_values_in_known_places_leave_as_json(
             values in prop::collection::vec(json_text(), 16), model in 0..MODELS.len(), hour in any::<bool>(),
+            format in any::<bool>(),
         ) {
             let names = [
                 "thinking", "output_config", "system", "tools", "tool_choice", "context_management", "safeguards",
@@ -390,7 +410,12 @@ mod laws {
             body += &values[1];
             body += "},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]";
             for (name, value) in names.iter().zip(&values[2..]) {
-                body.extend([",\"", name, "\":", value]);
+                body.extend([",\"", name, "\":"]);
+                if format && *name == "output_config" {
+                    body.extend(["{\"format\":{\"type\":\"json_schema\",\"schema\":{\"a\":", value, "}}}"]);
+                } else {
+                    body += value;
+                }
             }
             body.push('}');
             let doc = native::parse(&body).expect("valid");
@@ -432,13 +457,17 @@ mod laws {
         }
 
         #[test]
-        fn events_are_relayed_byte_for_byte(value in json_text(), name in "[a-z_]{1,20}") {
+        fn events_are_relayed_byte_for_byte(
+            value in json_text(), name in prop_oneof!["[a-z_]{1,20}", "content_block_(start|delta|stop|x)"],
+        ) {
             prop_assume!(!name.starts_with("message_"));
             let event = format!("{{\"type\":\"{name}\",\"x\":{value}}}");
-            let mut out = Vec::new();
-            Relay::new("m").on_chunk(&chunk(&event), &mut out).expect("relayed");
             let spaces = event.replace(['\n', '\r'], " ");
-            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("event: {name}\ndata: {spaces}\n\n"));
+            for names in [Names::default(), synthetic()] {
+                let mut out = Vec::new();
+                Relay::new("m").with_names(names).on_chunk(&chunk(&event), &mut out).expect("relayed");
+                prop_assert_eq!(String::from_utf8(out).unwrap(), format!("event: {name}\ndata: {spaces}\n\n"));
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ SONNET, OPUS, QWEN, NOVA = (
 LANES = pytest.mark.parametrize("model", [SONNET, OPUS, QWEN])
 # Models that see; the coder model reads text only.
 SEEING = pytest.mark.parametrize("model", [SONNET, OPUS, NOVA])
+# By the model itself, and by a tool in either lane.
+STRUCTURED = pytest.mark.parametrize("model", [SONNET, "claude-opus-5", QWEN])
 OPERATIONS = {SONNET: "invoke", OPUS: "invoke", QWEN: "converse", NOVA: "converse"}
 
 WEATHER = {
@@ -279,7 +281,7 @@ class City(pydantic.BaseModel):
     inhabitants: int
 
 
-@LANES
+@STRUCTURED
 def test_an_answer_follows_a_schema(client, model):
     schema = {
         "type": "object",
@@ -292,7 +294,7 @@ def test_an_answer_follows_a_schema(client, model):
     City.model_validate_json(text(message))
 
 
-@LANES
+@STRUCTURED
 def test_parse_returns_what_the_schema_describes(client, model):
     message = client.messages.parse(model=model, max_tokens=300, output_format=City, messages=user("Which city?"))
     assert isinstance(message.parsed_output, City)

@@ -9,7 +9,7 @@ use protocol::anthropic::response as anthropic;
 use protocol::converse::response as converse;
 
 use crate::usage::Usage;
-use crate::{Loss, Names};
+use crate::{Loss, Names, structured};
 
 /// What an answer carries that the upstream does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,8 +149,7 @@ fn text_block(text: String, citations: Vec<anthropic::Citation>) -> anthropic::B
 }
 
 fn tool_use(call: &converse::ToolUse<'_>, names: &Names) -> anthropic::Block {
-    // A model that calls a tool without arguments leaves them out, or writes null or an empty string.
-    let input = call.input.filter(|input| !matches!(input.get(), "null" | r#""""#));
+    let input = call.input.filter(|input| !structured::is_no_input(input.get()));
     let input = input.map_or_else(anthropic::Json::empty_object, anthropic::Json::from);
     if names.structured_output.as_deref() == Some(&*call.name) {
         return text_block(input.get().to_owned(), Vec::new());

@@ -76,7 +76,10 @@ pub fn peek<'d>(doc: &'d Doc<'_>) -> Result<Ask<'d>, Refusal> {
     for block in block::all(root) {
         look(&mut ask, &mut data, &block);
     }
-    let prose = ["system", "tools", "messages"].iter().filter_map(|name| root.get(name));
+    // The schema of an answer is read too.
+    let prose = ["system", "tools", "messages", "output_config", "output_format"]
+        .iter()
+        .filter_map(|name| root.get(name));
     let prose: usize = prose.map(|value| value.raw().len()).sum();
     let tokens = prose.saturating_sub(data) / BYTES_PER_TOKEN;
     ask.input_estimate += tokens as u64 + 1 + u64::from(ask.images) * TOKENS_PER_IMAGE;

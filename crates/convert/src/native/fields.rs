@@ -127,14 +127,17 @@ fn output(work: &mut Work<'_, '_>) {
     let mut entering = Vec::new();
     if let Some(config) = config {
         own_effort(work, config.value);
+        // What it asks for is a tool by now, or nothing.
         if let Some(format) = config.value.member("format").filter(|_| !work.model.structured_output) {
-            work.drop_from(config.value, format, common::NOT_TAKEN);
+            work.edits.remove(config.value, format.key);
         }
     }
     let own = |name: &str| config.is_some_and(|config| config.value.get(name).is_some());
     if let Some(old) = work.root.member("output_format") {
         if work.model.structured_output && !own("format") && old.value.is_object() {
             entering.push(format!("\"format\":{}", old.value.raw()));
+            work.edits.remove(work.root, old.key);
+        } else if work.format.is_some_and(|format| format.is(old.value)) {
             work.edits.remove(work.root, old.key);
         } else {
             work.leave_out(old, common::NOT_TAKEN);

@@ -8,6 +8,8 @@ use base64_simd::STANDARD;
 use super::doc::{Doc, Value};
 use super::edit::Edits;
 use super::scan::{self, Fault};
+use super::synthetic::{self, Fate, Synthetic};
+use crate::Names;
 use crate::usage::Usage;
 
 /// Bedrock's own members, which are no part of the Messages API.
@@ -71,6 +73,8 @@ pub struct Relay {
     figures: Figures,
     hour: bool,
     finished: bool,
+    /// Of a request whose output format became a tool.
+    synthetic: Option<Synthetic>,
 }
 
 impl Relay {
@@ -82,6 +86,7 @@ impl Relay {
             figures: Figures::default(),
             hour: false,
             finished: false,
+            synthetic: None,
         }
     }
 
@@ -89,6 +94,13 @@ impl Relay {
     #[must_use]
     pub fn with_hour_writes(mut self, hour: bool) -> Self {
         self.hour = hour;
+        self
+    }
+
+    /// Says what the request was sent with: input of the synthetic tool becomes text.
+    #[must_use]
+    pub fn with_names(mut self, names: Names) -> Self {
+        self.synthetic = names.structured_output.map(Synthetic::new);
         self
     }
 
@@ -105,6 +117,9 @@ impl Relay {
     pub fn on_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         match name(event) {
             Some(b"message_start" | b"message_delta" | b"message_stop") | None => self.read(event, out),
+            Some(name) if self.synthetic.is_some() && name.starts_with(b"content_block_") => {
+                self.read(event, out)
+            }
             Some(name) => {
                 frame(out, name, event);
                 Ok(())
@@ -130,6 +145,15 @@ impl Relay {
         }
         self.finished |= kind.is("message_stop");
         strip(root, &mut edits);
+        match self.synthetic.as_mut().map_or(Fate::Leaves, |own| own.edit(root, kind, &mut edits)) {
+            Fate::Leaves => {}
+            Fate::BehindEmpty(index) => {
+                let delta = r#""delta":{"type":"text_delta","text":"{}"}"#;
+                let event = format!("{{\"type\":\"content_block_delta\",\"index\":{index},{delta}}}");
+                frame(out, b"content_block_delta", event.as_bytes());
+            }
+            Fate::Stays => return Ok(()),
+        }
         frame(out, kind.inner().as_bytes(), &edits.apply(&doc));
         Ok(())
     }
@@ -161,8 +185,8 @@ pub struct Message {
 }
 
 /// Relays a whole answer: the model's name is the caller's, Bedrock's own members leave. `hour` says that the
-/// request's markers asked for an hour.
-pub fn message(body: &[u8], model: &str, hour: bool) -> Result<Message, Fault> {
+/// request's markers asked for an hour, `names` what the request was sent with: input of the synthetic tool becomes text.
+pub fn message(body: &[u8], model: &str, hour: bool, names: &Names) -> Result<Message, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| unreadable("answer is not UTF-8"))?;
     let doc = scan::parse(text)?;
     let root = doc.root();
@@ -176,6 +200,9 @@ pub fn message(body: &[u8], model: &str, hour: bool) -> Result<Message, Fault> {
         figures.usage(usage);
     }
     strip(root, &mut edits);
+    if let Some(name) = &names.structured_output {
+        synthetic::edit(root, name, &mut edits);
+    }
     Ok(Message { body: edits.apply(&doc), usage: figures.best(hour) })
 }
 
@@ -191,7 +218,7 @@ fn strip<'d>(root: Value<'d>, edits: &mut Edits<'d>) {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     // A string is always JSON.
     serde_json::to_string(text).unwrap_or_default()
 }

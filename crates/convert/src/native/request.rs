@@ -8,7 +8,8 @@ use super::block::{self, Block};
 use super::cache::{self, Marker, Ttl};
 use super::doc::{Doc, Kind, Member, Value};
 use super::edit::Edits;
-use super::{fields, fold, reason, thinking, tools};
+use super::format::Format;
+use super::{fields, fold, format, reason, thinking, tools};
 use crate::outcome::reason as common;
 use crate::{Converted, Loss, Names, Refusal};
 
@@ -85,6 +86,9 @@ pub(super) struct Work<'d, 'o> {
     pub(super) thinking_off: bool,
     /// Thinking was asked for and had to leave.
     pub(super) thinking_gone: bool,
+    /// Output format that becomes a tool.
+    pub(super) format: Option<Format<'d>>,
+    pub(super) names: Names,
     pub(super) markers: Vec<Marker<'d>>,
 }
 
@@ -123,7 +127,9 @@ pub struct Addressed {
 /// Makes the InvokeModel body of a Messages body.
 ///
 /// `model`, `stream` and the flags leave; `anthropic_version` and `anthropic_beta` enter at the end; what the model's
-/// row does not take is left out with a [`Loss`]. Everything else is byte-identical, in the caller's order.
+/// row does not take is left out with a [`Loss`]. Everything else is byte-identical, in the caller's order. An output
+/// format that the model does not take becomes a tool: [`Names::structured_output`] has its name then, and the answer
+/// must be read with it.
 pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Converted<Vec<u8>>, Refusal> {
     let (mut work, flags) = edited(doc, model, options, false)?;
     let root = work.root;
@@ -133,7 +139,7 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
         let list = serde_json::to_string(&flags).unwrap_or_default();
         work.edits.append(root, format!("\"anthropic_beta\":{list}"));
     }
-    Ok(Converted { value: work.edits.apply(doc), losses: work.losses.0, names: Names::default() })
+    Ok(Converted { value: work.edits.apply(doc), losses: work.losses.0, names: work.names })
 }
 
 /// Makes a body for the Messages API of Bedrock, where the model is called `upstream_id`.
@@ -156,7 +162,7 @@ pub fn addressed(
         work.leave_out(metadata, common::NO_PLACE);
     }
     let value = Addressed { body: work.edits.apply(doc), betas };
-    Ok(Converted { value, losses: work.losses.0, names: Names::default() })
+    Ok(Converted { value, losses: work.losses.0, names: work.names })
 }
 
 /// The edits that either form needs, and the flags that go with them.
@@ -185,12 +191,15 @@ fn edited<'d, 'o>(
         effort: None,
         thinking_off: false,
         thinking_gone: false,
+        format: format::format(root, model)?,
+        names: Names::default(),
         markers: cache::markers(&blocks, &mut cache::Plan::new(model, options))?,
     };
     max_tokens(&mut work)?;
     messages(&mut work)?;
     sources(&mut work, &blocks)?;
     tools::edit(&mut work)?;
+    format::offer(&mut work)?;
     tools::references(&mut work, &blocks);
     thinking::edit(&mut work);
     fields::edit(&mut work)?;

@@ -13,6 +13,9 @@ const LEAST_BUDGET: u64 = 1024;
 
 /// Swaps the kinds of thinking as the model's row asks for it.
 pub(super) fn edit(work: &mut Work<'_, '_>) {
+    if work.format.is_some() && work.model.forced_tool_choice && can_be_disabled(work.model.thinking) {
+        return give_way(work);
+    }
     let Some(member) = work.root.member("thinking") else { return };
     let Some(kind) = member.value.get("type") else { return };
     work.thinking_off = kind.is("disabled");
@@ -62,6 +65,43 @@ pub(super) fn edit(work: &mut Work<'_, '_>) {
             }
         }
     }
+}
+
+fn can_be_disabled(way: Thinking) -> bool {
+    match way {
+        Thinking::Budget | Thinking::BudgetOrAdaptive | Thinking::Adaptive => true,
+        Thinking::None
+        | Thinking::Always
+        | Thinking::NovaReasoningConfig
+        | Thinking::FlatEffort
+        | Thinking::NestedEffort
+        | Thinking::ConfigString
+        | Thinking::Switch => false,
+    }
+}
+
+/// A forced call contradicts thinking. From Claude 5 on thinking is on where nothing is said of it, so that off is said:
+/// <https://platform.claude.com/docs/en/build-with-claude/thinking>
+fn give_way(work: &mut Work<'_, '_>) {
+    const OFF: &str = "{\"type\":\"disabled\"}";
+    let adaptive = work.model.thinking == Thinking::Adaptive;
+    let Some(thinking) = work.root.get("thinking") else {
+        if adaptive {
+            work.thinking_off = true;
+            work.thinking_gone = true;
+            work.edits.append(work.root, format!("\"thinking\":{OFF}"));
+        }
+        return;
+    };
+    work.thinking_off = true;
+    if thinking.get("type").is_some_and(|kind| kind.is("disabled")) {
+        return;
+    }
+    work.thinking_gone = true;
+    if !thinking.is_null() {
+        work.losses.add(thinking, common::WITH_FORMAT);
+    }
+    work.edits.replace(thinking, OFF);
 }
 
 /// Whether the last assistant turn calls a tool and does not begin with thinking that can be replayed.

@@ -2,7 +2,7 @@
 
 use super::beta;
 use super::block::Block;
-use super::doc::Value;
+use super::doc::{Value, items};
 use super::reason;
 use super::request::{Work, refusal};
 use crate::Refusal;
@@ -13,8 +13,7 @@ const SERVER: &[&str] = &["web_search_", "web_fetch_", "code_execution_", "advis
 
 /// Edits every tool and the tool choice.
 pub(super) fn edit(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
-    let Some(tools) = work.root.get("tools") else { return Ok(()) };
-    for tool in tools.items() {
+    for tool in items(work.root.get("tools")) {
         kind(work, tool)?;
         members(work, tool);
     }

@@ -8,7 +8,7 @@ use catalog::ToolIds;
 use protocol::anthropic::request::{Block, Content, Request, ToolChoice};
 use sha2::{Digest, Sha256};
 
-use crate::Names;
+use crate::{Names, structured};
 
 /// Longest tool name and tool-use id of Converse.
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html>
@@ -40,9 +40,9 @@ impl<'a> ToolNames<'a> {
         self.changed.get(name).map_or(Cow::Borrowed(name), |changed| Cow::Owned(changed.clone()))
     }
 
-    /// A name that no tool of this request has.
-    pub(super) fn fresh(&self, wanted: &str) -> String {
-        if self.taken.contains(wanted) { shortened(wanted, 1, &self.taken) } else { wanted.to_owned() }
+    /// A name for the synthetic tool that no tool of this request has.
+    pub(super) fn structured_output(&self) -> String {
+        structured::name(&self.taken)
     }
 
     fn unique(&mut self, name: &str) -> String {
@@ -89,7 +89,7 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 /// The readable start of a name and a hash of all of it: the same in every request that has the name.
-fn shortened(name: &str, first_salt: u32, taken: &BTreeSet<String>) -> String {
+pub(crate) fn shortened(name: &str, first_salt: u32, taken: &BTreeSet<String>) -> String {
     let readable = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let prefix: String = name.chars().map(readable).take(51).collect();
     let mut salt = first_salt;

@@ -8,9 +8,7 @@ use protocol::converse::request::{InputSchema, Structure, TextFormat, ToolSpec};
 use super::context::{At, Context};
 use super::schema;
 use crate::Refusal;
-
-const NAME: &str = "structured_output";
-const DESCRIPTION: &str = "Give the final answer. The input of this tool is the answer.";
+use crate::structured::{DESCRIPTION, NAME};
 
 /// How the answer gets its form.
 pub(super) enum Format<'a> {
@@ -57,7 +55,7 @@ pub(super) fn format<'a>(ctx: &mut Context<'a>, request: &'a Request<'_>) -> Res
             .key("format")
             .refuse(format!("{} does not support output formats", ctx.rules.display_name))),
         OutputFormat::JsonSchema(format) => Ok(Format::Tool(ToolSpec {
-            name: Cow::Owned(ctx.names.fresh(NAME)),
+            name: Cow::Owned(ctx.names.structured_output()),
             description: Some(Cow::Borrowed(DESCRIPTION)),
             input_schema: InputSchema { json: schema::input(&format.schema, ctx.rules.strip_schema_keyword) },
             strict: None,

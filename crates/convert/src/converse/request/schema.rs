@@ -11,7 +11,7 @@ const DATA: &[&str] = &["default", "const", "enum", "examples"];
 
 /// The schema of a tool's input as Converse takes it: `type` is there, `required` is not null, and `$schema` is
 /// gone where the model rejects it.
-pub(super) fn input<'a>(schema: &'a Object<'_>, strip_schema_keyword: bool) -> Raw<'a> {
+pub(crate) fn input<'a>(schema: &'a Object<'_>, strip_schema_keyword: bool) -> Raw<'a> {
     let raw = schema.raw();
     repaired(schema, strip_schema_keyword).unwrap_or(raw)
 }
