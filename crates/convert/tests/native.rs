@@ -233,7 +233,8 @@ fn a_body_ten_thousand_levels_deep_is_answered() {
 #[test]
 fn many_edits_of_one_list_are_done_and_their_losses_bounded() {
     let system = r#"{"role":"system","content":[{"type":"x"},{"type":"text","text":"s"}]},"#.repeat(50_000);
-    let tools = vec![r#"{"name":"t","strict":true}"#; 20_000].join(",");
+    let tool = |at| format!(r#"{{"name":"t{at}","strict":true}}"#);
+    let tools = (0..20_000).map(tool).collect::<Vec<_>>().join(",");
     let body = format!(
         r#"{{"max_tokens":9,"messages":[{{"role":"user","content":"a"}},{system}{{"role":"user","content":"b"}}],"tools":[{tools}]}}"#
     );
@@ -244,7 +245,7 @@ fn many_edits_of_one_list_are_done_and_their_losses_bounded() {
     let sent: Value = serde_json::from_slice(&converted.value).expect("JSON");
     assert_eq!(sent["messages"].as_array().map(Vec::len), Some(2));
     assert_eq!(sent["messages"][0]["content"].as_array().map(Vec::len), Some(50_001));
-    assert_eq!(sent["tools"][19_999], json!({"name": "t"}));
+    assert_eq!(sent["tools"][19_999], json!({"name": "t19999"}));
 }
 
 #[test]
@@ -491,4 +492,38 @@ fn fetched_media_is_embedded_and_everything_else_stays_byte_for_byte() {
     let refusal = native::embedded(&doc, &media("application/pdf")).unwrap_err();
     assert_eq!(refusal.path, "messages.0.content.0.source");
     assert_eq!(native::embedded(&doc, &[]).unwrap(), text.as_bytes(), "what was not fetched stays");
+}
+
+#[test]
+fn a_conversation_that_grows_keeps_its_prefix() {
+    let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "t", "input": {"b": 1.0, "a": 2}});
+    let result = |id: &str| {
+        let content = json!([{"type": "text", "text": id}, {"type": "tool_reference", "tool_name": "t"}]);
+        json!({"type": "tool_result", "tool_use_id": id, "content": content})
+    };
+    let thought = |signature: &str| json!({"type": "thinking", "thinking": "Hm.", "signature": signature});
+    let turns = [
+        json!([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": " "}]}]),
+        json!([{"role": "assistant", "content": [thought("c2ln"), call("x")]}, {"role": "user", "content": [result("x")]}]),
+        json!([{"role": "assistant", "content": [thought(""), {"type": "text", "text": "b"}]},
+               {"role": "user", "content": "c"}, {"role": "system", "content": "mind"}]),
+        json!([{"role": "assistant", "content": [call("y")]}, {"role": "user", "content": [result("y")]}]),
+        json!([{"role": "assistant", "content": ""}, {"role": "user", "content": "\n"}]),
+    ];
+    for model in MODELS {
+        let (mut messages, mut before) = (Vec::new(), String::new());
+        for turn in &turns {
+            messages.extend(turn.as_array().unwrap().iter().map(Value::to_string));
+            let body = format!(
+                r#"{{"model":"m","tools":[{{"name":"t","input_schema":{{"type":"object"}}}}],"system":"s","messages":[{}],"max_tokens":9}}"#,
+                messages.join(",")
+            );
+            let doc = native::parse(&body).unwrap();
+            let sent = native::request(&doc, row(model), &Options::default()).unwrap().value;
+            let sent = String::from_utf8(sent).unwrap();
+            let (prompt, _) = sent.split_once("],\"max_tokens\"").unwrap();
+            assert!(prompt.starts_with(&before), "{model}:\n{before}\n{prompt}");
+            before = prompt.to_owned();
+        }
+    }
 }

@@ -102,8 +102,10 @@ pub(super) fn markers<'d>(blocks: &[Block<'d>], plan: &mut Plan<'_>) -> Result<V
         let value = block.marker?;
         Some(Marker { block: block.value, value, fate: plan.fate(block.part, value) })
     };
-    let all: Vec<_> = blocks.iter().filter_map(mark).collect();
-    let sent = all.iter().filter(|marker| !matches!(marker.fate, Fate::Leave(_))).count();
+    let mut all: Vec<_> = blocks.iter().filter_map(mark).collect();
+    // Those that are sent come first: see `moving`.
+    all.sort_by_key(|marker| matches!(marker.fate, Fate::Leave(_)));
+    let sent = all.iter().take_while(|marker| !matches!(marker.fate, Fate::Leave(_))).count();
     if sent > MOST {
         let message = format!("A maximum of {MOST} blocks with cache_control may be provided. Found {sent}.");
         return Err(Refusal { path: String::new(), message });
@@ -139,8 +141,13 @@ pub(super) fn edit<'d>(marker: &Marker<'d>, edits: &mut Edits<'d>, losses: &mut 
     }
 }
 
-/// The text of a marker that moves to another block; `None` when it leaves.
-pub(super) fn text(marker: &Marker<'_>) -> Option<String> {
+/// The text of a block's marker, for a block that takes it over; `None` when there is none or it leaves. Only those that
+/// are sent are looked through, and they are few: a body may hold a hundred thousand of the others.
+pub(super) fn moving<'d>(markers: &[Marker<'d>], block: Value<'d>) -> Option<String> {
+    markers.iter().take(MOST).find(|marker| marker.block == block).and_then(text)
+}
+
+fn text(marker: &Marker<'_>) -> Option<String> {
     let own = marker.value.get("ttl").map(|ttl| ttl.raw());
     let ttl = match marker.fate {
         Fate::Leave(_) => return None,

@@ -84,7 +84,7 @@ fn reminders<'d>(work: &mut Work<'d, '_>, message: Value<'d>) -> Vec<String> {
             work.losses.add(block, reason::NOT_OFFERED);
             continue;
         };
-        let marker = work.markers.iter().find(|marker| marker.block == block).and_then(cache::text);
+        let marker = cache::moving(&work.markers, block);
         let marker = marker.map(|marker| format!(",\"cache_control\":{marker}")).unwrap_or_default();
         blocks.extend(text(said, &marker));
     }
@@ -107,8 +107,8 @@ fn enter<'d>(work: &mut Work<'d, '_>, content: Value<'d>, before: Vec<String>, b
         }
         return;
     }
-    let own =
-        (!content.inner().is_empty()).then(|| format!("{{\"type\":\"text\",\"text\":{}}}", content.raw()));
+    let blank = content.str().is_none_or(|text| text.trim().is_empty());
+    let own = (!blank).then(|| format!("{{\"type\":\"text\",\"text\":{}}}", content.raw()));
     let blocks: Vec<String> = before.into_iter().chain(own).chain(behind).collect();
     work.edits.replace(content, format!("[{}]", blocks.join(",")));
 }

@@ -7,6 +7,7 @@
 
 mod ask;
 pub mod beta;
+mod blank;
 mod block;
 mod cache;
 mod doc;

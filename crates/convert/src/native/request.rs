@@ -4,6 +4,7 @@
 use catalog::{Effort, Model};
 
 use super::beta;
+use super::blank;
 use super::block::{self, Block};
 use super::cache::{self, Marker, Ttl};
 use super::doc::{Doc, Kind, Member, Value};
@@ -205,6 +206,7 @@ fn edited<'d, 'o>(
     fields::edit(&mut work)?;
     let flags = flags(&mut work);
     turns(&mut work, flags.iter().any(|flag| flag == beta::TURN_OUTPUT_CONFIG));
+    blank::edit(&mut work);
     for marker in &work.markers {
         cache::edit(marker, &mut work.edits, &mut work.losses);
     }

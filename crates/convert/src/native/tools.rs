@@ -1,5 +1,7 @@
 //! Tools: custom ones travel with the flags they need; those that a server would have to run are refused.
 
+use std::collections::HashSet;
+
 use super::beta;
 use super::block::Block;
 use super::doc::{Value, items};
@@ -13,11 +15,18 @@ const SERVER: &[&str] = &["web_search_", "web_fetch_", "code_execution_", "advis
 
 /// Edits every tool and the tool choice.
 pub(super) fn edit(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
-    for tool in items(work.root.get("tools")) {
+    let tools: Vec<_> = items(work.root.get("tools")).collect();
+    let mut names = HashSet::new();
+    for &tool in &tools {
         kind(work, tool)?;
         members(work, tool);
+        let Some(name) = tool.get("name") else { continue };
+        if name.str().is_some_and(|name| !names.insert(name)) {
+            let message = format!("Tool names must be unique: '{}' is there twice", name.inner());
+            return Err(refusal(name.path(), message));
+        }
     }
-    choice(work);
+    choice(work, tools.is_empty());
     Ok(())
 }
 
@@ -83,12 +92,18 @@ pub(super) fn references<'d>(work: &mut Work<'d, '_>, blocks: &[Block<'d>]) {
     }
 }
 
-/// Where thinking cannot be switched off, a choice cannot be forced.
-fn choice(work: &mut Work<'_, '_>) {
-    let Some(choice) = work.root.get("tool_choice").filter(|_| !work.model.forced_tool_choice) else {
-        return;
-    };
-    let Some(kind) = choice.get("type").filter(|kind| kind.is("any") || kind.is("tool")) else { return };
+/// A choice among no tools is refused; and where thinking cannot be switched off, a choice cannot be forced.
+fn choice(work: &mut Work<'_, '_>, no_tools: bool) {
+    let Some(member) = work.root.member("tool_choice") else { return };
+    let choice = member.value;
+    let forced = choice.get("type").filter(|kind| kind.is("any") || kind.is("tool"));
+    if no_tools && forced.is_some() {
+        return work.leave_out(member, common::NO_PLACE);
+    }
+    if no_tools {
+        return work.edits.remove(work.root, member.key);
+    }
+    let Some(kind) = forced.filter(|_| !work.model.forced_tool_choice) else { return };
     work.losses.add(kind, common::WITH_THINKING);
     work.edits.replace(kind, "\"auto\"");
     if let Some(name) = choice.member("name") {
