@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
@@ -166,37 +167,18 @@ impl EventStream {
     fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         loop {
-            let ready = &connection.buffer[..self.body.ready()];
-            let known = match self.framing {
-                Framing::EventStream => eventstream::frame_length(ready),
-                Framing::Sse => sse::event_length(ready, &mut self.scanned),
-            };
-            let known = match known {
-                Ok(known) => known,
+            let found = find(&mut self.body, &mut connection.buffer, self.framing, &mut self.scanned);
+            let missing = match found {
+                Ok(Found::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Found::End) => return Poll::Ready(None),
+                Ok(Found::Missing(bytes)) => bytes,
+                Ok(Found::Comment) => {
+                    self.silence.since = None;
+                    continue;
+                }
                 Err(error) => return Poll::Ready(Some(Err(error))),
             };
-            if let Some(length) = known.filter(|length| *length <= ready.len()) {
-                self.scanned = 0;
-                let frame = self.body.take(&mut connection.buffer, length);
-                let read = match self.framing {
-                    Framing::EventStream => eventstream::read(frame).map(Some),
-                    Framing::Sse => sse::read(frame),
-                };
-                if let Some(read) = read.transpose() {
-                    return Poll::Ready(Some(read));
-                }
-                // A comment: the upstream lives, and that is all it says.
-                self.silence.since = None;
-                continue;
-            }
-            if self.body.is_whole() {
-                return Poll::Ready(match ready.len() {
-                    0 => None,
-                    _ => Some(Err(Error::new(Kind::Reset, "Bedrock's stream ended inside an event."))),
-                });
-            }
-            let missing = known.map_or(0, |length| length - ready.len());
-            let filled = match ready!(connection.poll_fill(cx, missing as u64)) {
+            let filled = match ready!(connection.poll_fill(cx, missing)) {
                 // An end that the framing does not know of is a death, whatever came before.
                 Ok(0) if !self.body.close() => Err(reset(&std::io::ErrorKind::UnexpectedEof.into())),
                 Ok(0) => continue,
@@ -214,6 +196,47 @@ impl EventStream {
         error.request_id.clone_from(&self.request_id);
         error.attempts = self.attempts;
         error
+    }
+}
+
+/// What stands at the beginning of what was read.
+pub(crate) enum Found {
+    Frame(Frame),
+    /// The upstream lives, and that is all it says.
+    Comment,
+    /// The body has ended, and with it the stream.
+    End,
+    /// So many bytes are known to be missing.
+    Missing(u64),
+}
+
+/// Takes the next frame off the buffer, if all of it is there.
+#[inline]
+pub(crate) fn find(
+    body: &mut Body,
+    buffer: &mut BytesMut,
+    framing: Framing,
+    scanned: &mut usize,
+) -> Result<Found, Error> {
+    let ready = &buffer[..body.ready()];
+    let known = match framing {
+        Framing::EventStream => eventstream::frame_length(ready)?,
+        Framing::Sse => sse::event_length(ready, scanned)?,
+    };
+    if let Some(length) = known.filter(|length| *length <= ready.len()) {
+        *scanned = 0;
+        let frame = body.take(buffer, length);
+        return match framing {
+            Framing::EventStream => eventstream::read(frame).map(Found::Frame),
+            Framing::Sse => Ok(sse::read(frame)?.map_or(Found::Comment, Found::Frame)),
+        };
+    }
+    if !body.is_whole() {
+        return Ok(Found::Missing(known.map_or(0, |length| length - ready.len()) as u64));
+    }
+    match ready.len() {
+        0 => Ok(Found::End),
+        _ => Err(Error::new(Kind::Reset, "Bedrock's stream ended inside an event.")),
     }
 }
 
