@@ -304,8 +304,7 @@ async fn a_wanted_debug_header_tells_what_happened() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_read() {
-    // `{"model":…}` in gzip, made once with `gzip -9`; the model is unknown to Bedrock, which must say so.
+async fn a_body_that_is_not_in_its_coding_is_refused() {
     let gateway = Gateway::start().await;
     let caller = gateway.caller().header("content-encoding", "gzip");
     let broken = caller.post("/v1/messages", b"not gzip").await;

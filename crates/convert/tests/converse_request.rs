@@ -350,3 +350,56 @@ fn the_system_prompt_opens_the_first_user_turn_where_the_model_takes_none() {
         r#"{"messages":[{"role":"user","content":[{"text":"Be brief."},{"text":"hi"}]}]}"#
     );
 }
+
+/// A conversation in the middle of which everything happens that conversion has to name, merge, move or leave out.
+fn turns(documents: bool) -> Vec<Value> {
+    let pdf = json!({"type": "document", "title": "John's report.pdf", "source":
+        {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQKJeLj"}});
+    let media = |text: &str| {
+        let mut blocks = vec![json!({"type": "text", "text": text})];
+        blocks.extend(documents.then(|| pdf.clone()));
+        blocks
+    };
+    let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "mcp.server/tool", "input": {"b": 1.0, "a": 2}});
+    let result = |id: &str| json!({"type": "tool_result", "tool_use_id": id, "content": [{"type": "text", "text": id}]});
+    let thought = json!({"type": "thinking", "thinking": "Hm.", "signature": "c2ln"});
+    vec![
+        json!([{"role": "user", "content": media("a")}]),
+        json!([{"role": "assistant", "content": [thought, call("call_1|fc_1")]},
+               {"role": "user", "content": [{"type": "text", "text": "so"}, result("call_1|fc_1")]}]),
+        json!([{"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "system", "content": "mind"}]),
+        json!([{"role": "assistant", "content": [{"type": "text", "text": " "}, call("y")]},
+               {"role": "user", "content": [result("y")]}, {"role": "user", "content": media("d")}]),
+        json!([{"role": "assistant", "content": [thought, {"type": "text", "text": "e"}]}, {"role": "user", "content": "f"}]),
+    ]
+}
+
+#[test]
+fn a_conversation_that_grows_keeps_its_prefix() {
+    let models = [
+        "qwen.qwen3-coder-480b-a35b-v1:0",
+        "amazon.nova-pro-v1:0",
+        "openai.gpt-oss-120b-1:0",
+        "mistral.pixtral-large-2502-v1:0",
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    ];
+    for model in models {
+        let mut messages = Vec::new();
+        let mut before = String::new();
+        for turn in turns(row(model).documents) {
+            messages.extend(turn.as_array().unwrap().clone());
+            let request = json!({"model": "m", "max_tokens": 100, "messages": messages, "system": "s",
+                "tools": [{"name": "mcp.server/tool", "description": "d", "input_schema": {"type": "object"}}]});
+            let text = request.to_string();
+            let request = parse_for_count(&text).unwrap();
+            let options = Options::default();
+            let converted = to_converse::request(&request, row(model), &options).unwrap();
+            let body = serde_json::to_string(&converted.value).unwrap();
+            // Tools, system, messages: what a prompt cache reads, in the order in which it reads it.
+            let (prompt, _) = body.split_once("],\"inferenceConfig\"").unwrap();
+            assert!(prompt.starts_with(&before), "{model}:\n{before}\n{prompt}");
+            assert!(prompt.starts_with("{\"toolConfig\":") && prompt.contains(",\"system\":"), "{prompt}");
+            before = prompt.to_owned();
+        }
+    }
+}
