@@ -1,4 +1,4 @@
-//! A long agent session with 30 tools, about 150 KB, from the caller's bytes to the upstream's.
+//! From the caller's bytes to the upstream's: a long agent session with 30 tools, about 150 KB, and 1 MB of pictures.
 
 #![expect(clippy::expect_used, reason = "a benchmark stops where it fails")]
 
@@ -47,19 +47,33 @@ fn body() -> String {
     .to_string()
 }
 
+/// A megabyte, nearly all of it pictures.
+fn pictures() -> String {
+    let image = |_| {
+        json!({"type": "image", "source":
+            {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgoA".repeat(16_500)}})
+    };
+    let content: Vec<_> = (0..5).map(image).collect();
+    json!({"model": "m", "max_tokens": 1024, "messages": [{"role": "user", "content": content}]}).to_string()
+}
+
 fn benches(criterion: &mut Criterion) {
-    let body = body();
+    convert(criterion, "request", "qwen.qwen3-coder-480b-a35b-v1:0", &body());
+    convert(criterion, "pictures 1 MB", "amazon.nova-pro-v1:0", &pictures());
+}
+
+fn convert(criterion: &mut Criterion, name: &str, model: &str, body: &str) {
     let catalog = Catalog::builtin();
-    let rules = catalog.find("qwen.qwen3-coder-480b-a35b-v1:0").expect("a row");
+    let rules = catalog.find(model).expect("a row");
     let options = Options::default();
-    let mut group = criterion.benchmark_group("request");
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Bytes(body.len() as u64));
     group.bench_function("parse", |bencher| {
-        bencher.iter(|| parse(black_box(&body)).expect("fits").messages.len());
+        bencher.iter(|| parse(black_box(body)).expect("fits").messages.len());
     });
     group.bench_function("parse, convert, write", |bencher| {
         bencher.iter(|| {
-            let parsed = parse(black_box(&body)).expect("fits");
+            let parsed = parse(black_box(body)).expect("fits");
             let converted = request(&parsed, rules, &options).expect("converts");
             serde_json::to_vec(&converted.value).expect("writes").len()
         });
