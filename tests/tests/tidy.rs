@@ -123,6 +123,37 @@ fn the_converter_crates_pull_in_no_aws_and_no_io() {
     }
 }
 
+/// What each package of `Cargo.lock` depends on, tests and examples of our own packages included.
+fn locked() -> BTreeMap<String, Vec<String>> {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let mut all = BTreeMap::new();
+    for package in lock.split("[[package]]").skip(1) {
+        let lines = package.lines().filter(|line| line.starts_with("name = ") || line.starts_with(" \""));
+        // `"name 1.2"` where two versions are there.
+        let mut quoted =
+            lines.filter_map(|line| line.split('"').nth(1)?.split(' ').next().map(str::to_owned));
+        let name = quoted.next().unwrap();
+        all.entry(name).or_insert_with(Vec::new).extend(quoted);
+    }
+    all
+}
+
+#[test]
+fn nothing_below_the_converter_crates_is_aws_or_a_runtime() {
+    let locked = locked();
+    let mut open = vec!["outcrop-convert", "outcrop-protocol", "outcrop-catalog"];
+    let mut seen: Vec<&str> = Vec::new();
+    while let Some(name) = open.pop() {
+        let heavy = ["aws-", "tokio", "hyper", "rustls", "reqwest", "ring"];
+        assert!(!heavy.iter().any(|heavy| name.starts_with(heavy)), "the converter crates pull in {name}");
+        if !seen.contains(&name) {
+            seen.push(name);
+            open.extend(locked[name].iter().map(String::as_str));
+        }
+    }
+    assert!(seen.contains(&"serde_json"), "the lock file was read");
+}
+
 /// Every `.rs` file below a folder.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
