@@ -26,7 +26,8 @@ pub(super) fn edit(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
             return Err(refusal(name.path(), message));
         }
     }
-    choice(work, tools.is_empty());
+    // A format that becomes a tool is one to choose from.
+    choice(work, tools.is_empty() && work.format.is_none());
     Ok(())
 }
 
