@@ -1,16 +1,21 @@
 //! What Outcrop remembers: keys and usage, behind one trait.
 //!
 //! [`Store`] is the interface and its promises; [`Memory`] is the specification in code, [`Sqlite`] the embedded
-//! default. `contract` (feature `contract`) holds one test per promise and runs against each of them.
+//! default, [`DynamoDb`] serves a fleet. `contract` (feature `contract`) holds one test per promise and runs against each
+//! of them.
 //! [`secret`] makes, recognises and hashes keys;
 //!
-//! Nothing here reads the environment, and nothing but [`Timestamp::now`] and the writer's pauses looks at a clock.
+//! Nothing here but AWS's own chain of regions and credentials reads the environment, and nothing but
+//! [`Timestamp::now`] and pauses look at a clock.
 
+#[cfg(test)]
+mod agreement;
 mod base62;
 #[cfg(any(test, feature = "contract"))]
 #[doc(hidden)]
 pub mod contract;
 mod cursor;
+mod dynamodb;
 mod error;
 mod key;
 mod memory;
@@ -22,6 +27,7 @@ pub mod usage;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use dynamodb::{DynamoDb, DynamoDbSettings, tables};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{KeyHash, KeyId, KeyRecord, KeyStatus};
 pub use memory::Memory;
@@ -31,19 +37,22 @@ pub use store::{KeyFilter, Listing, Page, Recorded, Store};
 pub use timestamp::Timestamp;
 pub use usage::{Bucket, PicoUsd, RowStatus, Totals, UsageQuery, UsageRow};
 
-/// Where the memory is: `STORE` and `OUTCROP_DB`.
+/// Where the memory is: `STORE`, and `OUTCROP_DB` or `DYNAMODB_*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// In this process, and gone with it.
     Memory,
     /// In a database file; made, with mode 0600, when it is not there.
     Sqlite(PathBuf),
+    /// In tables that [`DynamoDb::setup`] made.
+    DynamoDb(DynamoDbSettings),
 }
 
-/// Opens the store. Blocks while a new database is set up: call it at start.
-pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
+/// Opens the store. Blocks while a new database file is set up: call it at start.
+pub async fn open(location: &Location) -> Result<Arc<dyn Store>> {
     Ok(match location {
         Location::Memory => Arc::new(Memory::new()),
         Location::Sqlite(path) => Arc::new(Sqlite::open(path)?),
+        Location::DynamoDb(settings) => Arc::new(DynamoDb::open(settings).await?),
     })
 }

@@ -137,6 +137,4 @@ impl Store for Sqlite {
 }
 
 #[cfg(test)]
-mod agreement;
-#[cfg(test)]
 mod tests;

@@ -18,15 +18,18 @@ use crate::{Bucket, KeyHash, KeyId, KeyRecord, KeyStatus, Result, Timestamp, Tot
 /// [`KeyRecord::check`] is `Invalid` and is not written. An update names the version it was made from: of
 /// N updates from one version exactly one succeeds, the others get `Conflict`; the version grows by one. Identity
 /// (`key_id`, `user_id`, `prefix`, `last4`, `created_at`, `created_by`) and `last_used_at` are not changed by an update.
-/// Last use only moves forward, makes no new version, and may name ids that do not exist. Listings are in order of
-/// creation, then id, each record once; a record that is there from the first page to the last is on one of
-/// them, whatever is written in between. A store never sees a key, only its hash.
+/// Last use only moves forward, each key's by itself, makes no new version, and may name ids that do not exist. Listings
+/// are in order of creation, then id, each record once; a record that is there from the first page to the last is on one
+/// of them, whatever is written in between. A new key may be missing from the listing of its user for a moment, where that
+/// comes from an index. A store never sees a key, only its hash.
 ///
 /// **Usage.** A row is counted once, however often it is sent and by whom: the second row with the same
 /// `(request_id, round)` is left out, also within a batch, for as long as the first is kept. A batch is written wholly
-/// or not at all, and the totals of its keys (all time, month, day, day and model; UTC) change in the same
+/// or not at all where the database's transactions can hold it; otherwise in parts of which that is true, and after an
+/// error it may be sent again. The totals of its keys (all time, month, day, day and model; UTC) change in the same
 /// transaction: the totals are at every moment the sum of the rows ever written. Money is exact. Pruning takes rows, the
-/// oldest first and no more than it was allowed to, and leaves totals alone.
+/// oldest first and no more than it was allowed to, and leaves totals alone; it takes none where the database itself
+/// forgets rows of a certain age.
 ///
 /// **Meta.** A name gets its value once; everybody who puts it gets the value that stands.
 ///

@@ -1,11 +1,16 @@
-//! Whatever is asked, in whatever order: the database answers as the specification in memory does.
+//! Whatever is asked, in whatever order: a database answers as the specification in memory does.
+
+use std::fmt;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::*;
 use crate::{
-    ErrorKind, KeyStatus, Memory, PicoUsd, RowStatus,
-    contract::sample::{hash, key_id, noon, record, row},
+    Bucket, DynamoDb, Error, ErrorKind, KeyFilter, KeyId, KeyRecord, KeyStatus, Memory, Page, PicoUsd,
+    Result, RowStatus, Sqlite, Store, Timestamp, UsageQuery, UsageRow,
+    contract::{
+        sample::{hash, key_id, noon, record, row},
+        stand_in,
+    },
 };
 
 #[derive(Debug, Clone)]
@@ -116,7 +121,7 @@ async fn answer(store: &dyn Store, step: &Step) -> String {
             let first = store.list_keys(filter, &Page::first(*limit)).await.unwrap();
             let second = match &first.next {
                 Some(next) => store.list_keys(filter, &Page::after(next, *limit)).await,
-                None => Err(crate::Error::new(ErrorKind::NotFound, "no second page")),
+                None => Err(Error::new(ErrorKind::NotFound, "no second page")),
             };
             format!("{first:?} {}", shown(second))
         }
@@ -126,7 +131,7 @@ async fn answer(store: &dyn Store, step: &Step) -> String {
             let first = store.usage_rows(query, &Page::first(*limit)).await.unwrap();
             let second = match &first.next {
                 Some(next) => store.usage_rows(query, &Page::after(next, *limit)).await,
-                None => Err(crate::Error::new(ErrorKind::NotFound, "no second page")),
+                None => Err(Error::new(ErrorKind::NotFound, "no second page")),
             };
             format!("{first:?} {}", shown(second))
         }
@@ -135,19 +140,43 @@ async fn answer(store: &dyn Store, step: &Step) -> String {
     }
 }
 
+async fn agree(memory: &Memory, database: &dyn Store, steps: &[Step]) -> Result<(), TestCaseError> {
+    for step in steps {
+        prop_assert_eq!(answer(memory, step).await, answer(database, step).await, "{:?}", step);
+    }
+    Ok(())
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn memory_and_sqlite_agree(steps in vec(step(), 1..60)) {
         let dir = tempfile::tempdir().unwrap();
         let (memory, sqlite) = (Memory::new(), Sqlite::open(dir.path().join("outcrop.db")).unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            for step in &steps {
-                prop_assert_eq!(answer(&memory, step).await, answer(&sqlite, step).await, "{:?}", step);
-            }
-            Ok(())
+        runtime().block_on(agree(&memory, &sqlite, &steps))?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(16))]
+
+    #[test]
+    fn memory_and_dynamodb_agree(steps in vec(step(), 1..60)) {
+        // It forgets rows by itself, so that it is not asked to.
+        let steps: Vec<_> = steps.into_iter().filter(|step| !matches!(step, Step::Prune(..))).collect();
+        runtime().block_on(async {
+            let Some(settings) = stand_in::tables().await else { return Ok(()) };
+            let dynamodb = DynamoDb::open(&settings).await.unwrap();
+            agree(&Memory::new(), &dynamodb, &steps).await
         })?;
     }
 }
