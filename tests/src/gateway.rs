@@ -16,7 +16,7 @@ use crate::Caller;
 /// The static key of every test gateway.
 pub const MASTER: &str = "master-key-of-the-black-box-tests";
 /// The pepper of [`Options::with_keys`].
-const HASH_SECRET: &str = "a-hash-secret-of-thirty-two-bytes-or-more";
+pub const HASH_SECRET: &str = "a-hash-secret-of-thirty-two-bytes-or-more";
 /// What the gateway authenticates to the simulator with.
 const BEDROCK_KEY: &str = "ABSKblackboxtests";
 

@@ -22,6 +22,13 @@ pub(crate) struct Args {
     #[arg(long, global = true, env = "OUTCROP_DB", default_value = "./outcrop.db", value_name = "PATH")]
     pub(crate) db: PathBuf,
 
+    /// The region of `--store dynamodb`
+    #[arg(long, global = true, env = "AWS_REGION", value_name = "REGION")]
+    pub(crate) region: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) dynamodb: boot::dynamodb::DynamoDb,
+
     /// Read settings from this file (default: .env, when it is there); the real environment wins
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) env_file: Option<PathBuf>,
@@ -44,12 +51,14 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "KEY is a key id (key_…) or an unambiguous beginning of one.
-KEY_HASH_SECRET (at least 32 bytes) must be the gateway's, where the gateway has one.
+KEY_HASH_SECRET (at least 32 bytes) must be the gateway's, where the gateway has one; with dynamodb it must.
 Exit codes: 0 done, 1 failed, 2 wrong usage or value, 3 not found, 4 conflict.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
     Sqlite,
+    #[value(name = "dynamodb")]
+    DynamoDb,
     /// Of the gateway's own process: out of reach from here
     #[value(hide = true)]
     Memory,
@@ -83,6 +92,12 @@ pub(crate) enum Verb {
         /// Which key
         #[arg(value_name = "KEY")]
         key: String,
+    },
+    /// Make or complete the tables of `--store dynamodb`; safe to repeat
+    Setup {
+        /// Make nothing: only compare, and exit with 4 when something is missing or differs
+        #[arg(long)]
+        check: bool,
     },
 }
 

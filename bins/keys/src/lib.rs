@@ -1,9 +1,10 @@
 //! Key management on the command line, as a library, so that tests can call it.
 //!
-//! `args` is what can be typed, `values` what it means, `verbs` what is done, `view` what is shown.
+//! `args` is what can be typed, `values` what it means, `verbs` and `setup` what is done, `view` what is shown.
 
 mod args;
 mod failure;
+mod setup;
 mod values;
 mod verbs;
 mod view;
@@ -69,6 +70,11 @@ fn answer(args: &Args, hash_secret: Option<&str>, stdin: &mut dyn Read) -> Resul
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    let store = verbs::open(args)?;
-    runtime.block_on(verbs::run(args, store.as_ref(), hash_secret, stdin, Timestamp::now()))
+    runtime.block_on(async {
+        if let args::Verb::Setup { check } = args.verb {
+            return setup::run(args, check).await;
+        }
+        let store = verbs::open(args, hash_secret).await?;
+        verbs::run(args, store.as_ref(), hash_secret, stdin, Timestamp::now()).await
+    })
 }

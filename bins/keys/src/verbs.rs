@@ -11,6 +11,7 @@ use store::{
 use crate::{
     args::{Args, Backend, Create, Field, List, Update, Verb, Wishes},
     failure::Failure,
+    setup,
     view::{self, Answer, Form},
 };
 
@@ -18,9 +19,15 @@ use crate::{
 const TRIES: usize = 5;
 
 /// The store that the flags name.
-pub(crate) fn open(args: &Args) -> Result<Arc<dyn Store>, Failure> {
+pub(crate) async fn open(args: &Args, secret: Option<&str>) -> Result<Arc<dyn Store>, Failure> {
     match args.store {
         Backend::Sqlite => {}
+        Backend::DynamoDb => {
+            if matches!(args.verb, Verb::Create(_)) && secret.is_none() {
+                return Err(Failure::usage("KEY_HASH_SECRET must be set with dynamodb, to the gateway's"));
+            }
+            return Ok(store::open(&Location::DynamoDb(setup::settings(args))).await?);
+        }
         Backend::Memory => {
             return Err(Failure::usage(
                 "a memory store lives in its gateway; it has no keys to manage from here",
@@ -33,7 +40,7 @@ pub(crate) fn open(args: &Args) -> Result<Arc<dyn Store>, Failure> {
         let path = args.db.display();
         return Err(Failure::failed(format!("no database at {path}; name it with --db or OUTCROP_DB")));
     }
-    Ok(store::open(&Location::Sqlite(args.db.clone()))?)
+    Ok(store::open(&Location::Sqlite(args.db.clone())).await?)
 }
 
 /// Does what was asked and says what came of it.
@@ -60,6 +67,8 @@ pub(crate) async fn run(
             let switched = switch(store, record, None, now).await?;
             view::switched(&switched, form, now)
         }
+        // What makes the store has been done without one.
+        Verb::Setup { .. } => Ok(Answer::default()),
     }
 }
 

@@ -11,7 +11,7 @@ use catalog::{Catalog, Scope};
 use httpd::{Drain, Server};
 use policy::Policy;
 use store::usage::{Recorder, Writer, WriterHandle, WriterOptions};
-use store::{Location, NewKey, PresentedKey, Store};
+use store::{DynamoDbSettings, Location, NewKey, PresentedKey, Store, tables::TableNames};
 use tokio::sync::watch;
 
 use crate::cors::Cors;
@@ -72,8 +72,9 @@ impl Gate {
     pub async fn start(cli: Cli) -> Result<Self, StartError> {
         let settings = cli.settings;
         let exporter = if settings.observe.enable_metrics.0 { exporter() } else { None };
-        let store = store::open(&location(&settings)).map_err(|error| {
-            StartError::Failed(format!("OUTCROP_DB: the store cannot be opened: {error}"))
+        let (location, variables) = location(&settings);
+        let store = store::open(&location).await.map_err(|error| {
+            StartError::Failed(format!("{variables}: the store cannot be opened: {error}"))
         })?;
         let secret = settings.keys.key_hash_secret.as_ref().map(Secret::expose);
         let hasher = store::hash_secret(store.as_ref(), secret).await.map_err(failed("KEY_HASH_SECRET"))?;
@@ -85,12 +86,11 @@ impl Gate {
         let bedrock = bedrock::Client::connect(bedrock_settings(&settings, simulator.as_ref()))
             .await
             .map_err(|error| StartError::Setting(format!("Bedrock: {}", error.message)))?;
-        let days = settings.store.usage_ttl_days;
         let options = WriterOptions {
             queue_rows: settings.store.usage_queue_rows as usize,
             flush_interval: settings.store.usage_flush_interval.0,
             spool_dir: settings.store.usage_spool_dir.clone(),
-            keep: (days > 0).then(|| Duration::from_hours(24 * u64::from(days))),
+            keep: kept(&settings),
             ..WriterOptions::default()
         };
         let (recorder, usage) =
@@ -203,11 +203,28 @@ fn exporter() -> Option<boot::metrics::Exporter> {
     exporter
 }
 
-fn location(settings: &Settings) -> Location {
+/// Where the store is, and which variables say so.
+fn location(settings: &Settings) -> (Location, &'static str) {
     match settings.store.store.as_str() {
-        "memory" => Location::Memory,
-        _ => Location::Sqlite(settings.store.database.clone()),
+        "memory" => (Location::Memory, "STORE"),
+        "dynamodb" => {
+            let own = &settings.dynamodb;
+            let dynamodb = DynamoDbSettings {
+                region: settings.bedrock.aws_region.clone(),
+                endpoint_url: own.endpoint_url.clone(),
+                tables: TableNames { prefix: own.table_prefix.clone(), full: own.full_names() },
+                keep_usage: kept(settings),
+            };
+            (Location::DynamoDb(dynamodb), "STORE, AWS_REGION, DYNAMODB_*")
+        }
+        _ => (Location::Sqlite(settings.store.database.clone()), "OUTCROP_DB"),
     }
+}
+
+/// How long usage rows are kept; `None` is for ever.
+fn kept(settings: &Settings) -> Option<Duration> {
+    let days = settings.store.usage_ttl_days;
+    (days > 0).then(|| Duration::from_hours(24 * u64::from(days)))
 }
 
 fn bedrock_settings(settings: &Settings, simulator: Option<&bedrock_sim::Sim>) -> bedrock::Settings {

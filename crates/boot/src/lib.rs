@@ -1,5 +1,6 @@
 //! Start-up, once: the `.env` file, logs, the metrics exporter, signals.
 
+pub mod dynamodb;
 pub mod env;
 pub mod logs;
 pub mod metrics;

@@ -78,6 +78,8 @@ pub struct Settings {
     #[command(flatten)]
     pub(crate) store: StoreSettings,
     #[command(flatten)]
+    pub(crate) dynamodb: boot::dynamodb::DynamoDb,
+    #[command(flatten)]
     pub(crate) observe: Observe,
 }
 
@@ -266,7 +268,8 @@ pub(crate) struct Keys {
     /// A static key for bootstrap and single-key set-ups (alias BEARER_TOKEN).
     #[arg(long, env = "MASTER_API_KEY", value_name = "SECRET", hide_env_values = true)]
     pub(crate) master_api_key: Option<Secret>,
-    /// Pepper of the stored key hashes, 32 bytes or more [default: made once and kept in the store].
+    /// Pepper of the stored key hashes, 32 bytes or more; required by STORE=dynamodb [default: made once and kept in the
+    /// store].
     #[arg(long, env = "KEY_HASH_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub(crate) key_hash_secret: Option<Secret>,
     /// How long a key's record is trusted without asking the store, in seconds.
@@ -289,8 +292,9 @@ pub(crate) struct Keys {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Store")]
 pub(crate) struct StoreSettings {
-    /// Where keys and usage are kept: sqlite, or memory (gone at the end).
-    #[arg(long, env = "STORE", default_value = "sqlite", value_name = "KIND", value_parser = ["sqlite", "memory"])]
+    /// Where keys and usage are kept: sqlite, dynamodb (for several gateways), or memory (gone at the end).
+    #[arg(long, env = "STORE", default_value = "sqlite", value_name = "KIND",
+        value_parser = ["sqlite", "dynamodb", "memory"])]
     pub(crate) store: String,
     /// Database file of the sqlite store.
     #[arg(long, env = "OUTCROP_DB", default_value = "./outcrop.db", value_name = "PATH")]

@@ -135,6 +135,10 @@ fn cross_checks(cli: &Cli) -> Vec<Problem> {
     if settings.keys.key_hash_secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
         say("KEY_HASH_SECRET", "must have 32 bytes or more");
     }
+    if settings.store.store == "dynamodb" && settings.keys.key_hash_secret.is_none() {
+        // Kept in the same tables as the hashes it would protect nothing.
+        say("KEY_HASH_SECRET", "must be set with STORE=dynamodb, to the same for every program");
+    }
     if settings.general.environment.eq_ignore_ascii_case("production") {
         if !settings.keys.require_api_key.0 {
             say("REQUIRE_API_KEY", "cannot be false with ENVIRONMENT=production");
@@ -226,6 +230,20 @@ mod tests {
         let names: Vec<_> = problems.iter().map(|problem| problem.name.as_str()).collect();
         assert_eq!(names, ["PORT", "PING_INTERVAL_SECONDS", "STORE"]);
         assert!(problems[2].message.contains("sqlite"), "{problems:?}");
+    }
+
+    #[test]
+    fn dynamodb_needs_a_hash_secret_and_names_of_tables() {
+        let problems = with(&[], &[("STORE", "dynamodb")]).unwrap_err();
+        assert_eq!(problems[0].name, "KEY_HASH_SECRET");
+        let secret = ("KEY_HASH_SECRET", "a-hash-secret-of-thirty-two-bytes-or-more");
+        let wrong = [("DYNAMODB_TABLE_PREFIX", "a b"), ("DYNAMODB_ENDPOINT_URL", "nowhere"), secret];
+        let names: Vec<_> = with(&[], &wrong).unwrap_err().into_iter().map(|problem| problem.name).collect();
+        assert_eq!(names, ["DYNAMODB_ENDPOINT_URL", "DYNAMODB_TABLE_PREFIX"]);
+        let right = [("STORE", "dynamodb"), ("DYNAMODB_USAGE_TABLE", "rows"), secret];
+        let cli = with(&["--dynamodb-table-prefix=p-"], &right).unwrap();
+        assert_eq!(cli.settings.dynamodb.table_prefix, "p-");
+        assert_eq!(cli.settings.dynamodb.full_names(), [("usage", "rows".to_owned())]);
     }
 
     #[test]
