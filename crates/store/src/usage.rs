@@ -5,6 +5,7 @@ mod row;
 mod spool;
 mod stats;
 mod totals;
+mod uses;
 mod worker;
 mod writer;
 

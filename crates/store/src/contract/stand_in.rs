@@ -57,7 +57,7 @@ pub async fn tables() -> Option<DynamoDbSettings> {
 fn start() -> StandIn {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let watcher = Command::new("sh")
-        .args(["-c", "command -v ministack >/dev/null || exit 1; ministack & read -r _; kill $!"])
+        .args(["-c", "command -v ministack >/dev/null || exit 1; ministack & read -r _; kill $!; wait"])
         .env("GATEWAY_PORT", port.to_string())
         .envs([("BIND_HOST", "127.0.0.1"), ("MINISTACK_HOST", "127.0.0.1"), ("SERVICES", "dynamodb")])
         .envs([("IOT_MTLS_ENABLED", "0"), ("LOG_LEVEL", "ERROR")])

@@ -1,7 +1,7 @@
 //! The thread behind [`Writer`](super::Writer): takes rows in, brings them to the store, or to disk.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     io, mem,
     pin::pin,
@@ -18,6 +18,7 @@ use super::{
     UsageRow, WriterOptions,
     spool::{Leftover, Line, Spool},
     stats::Counters,
+    uses::LastUses,
     writer::Message,
 };
 use crate::{Error, ErrorKind, Recorded, Result, Store, Timestamp};
@@ -39,6 +40,7 @@ pub(super) struct Worker {
     counters: Arc<Counters>,
     spool: Spool,
     pending: VecDeque<UsageRow>,
+    uses: LastUses,
     waiters: Vec<oneshot::Sender<()>>,
     stopping: bool,
     /// Whether rows may lie on disk.
@@ -68,6 +70,7 @@ impl Worker {
             counters,
             spool: Spool::new(options.spool_dir.clone()),
             pending: VecDeque::new(),
+            uses: LastUses::default(),
             waiters: Vec::new(),
             stopping: false,
             spool_due: true,
@@ -278,15 +281,13 @@ impl Worker {
         let Recorded { written, repeated } = recorded;
         Counters::add(&self.counters.written, written);
         Counters::add(&self.counters.repeated, repeated);
-        let mut uses = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.key_id.has_record()) {
-            let at = uses.entry(row.key_id.clone()).or_insert(row.ts);
-            *at = row.ts.max(*at);
-        }
-        let uses: Vec<_> = uses.into_iter().collect();
-        if let Err(error) = self.attend(store.touch_last_used(&uses)).await {
-            // The rows are safe, and the next use says the same again.
-            tracing::debug!(%error, "last use of keys not noted");
+        let uses = self.uses.due(rows);
+        if !uses.is_empty() {
+            match self.attend(store.touch_last_used(&uses)).await {
+                Ok(()) => self.uses.told(uses),
+                // The rows are safe, and the next use says the same again.
+                Err(error) => tracing::debug!(%error, "last use of keys not noted"),
+            }
         }
         Ok(())
     }

@@ -202,6 +202,13 @@ async fn the_last_use_of_a_key_is_noted_with_its_rows() {
     handle.flush().await;
     let used = store.key_by_id(&key_id(1)).await.unwrap().unwrap().last_used_at;
     assert_eq!(used, Some(noon().plus_millis(70)));
+    // Within a minute of what is noted nothing is written; from then on it is.
+    for (later, noted) in [(60_069, 70), (60_070, 60_070)] {
+        recorder.record(UsageRow { ts: noon().plus_millis(later), ..row(&later.to_string()) });
+        handle.flush().await;
+        let used = store.key_by_id(&key_id(1)).await.unwrap().unwrap().last_used_at;
+        assert_eq!(used, Some(noon().plus_millis(noted)));
+    }
     handle.stop().await;
 }
 
