@@ -1,7 +1,7 @@
 //! The gateway on DynamoDB: a real API on loopback, behind a proxy that can take it away.
 //!
 //! Needs `OUTCROP_DYNAMODB_URL` or `ministack` on the PATH; see `store::contract::stand_in`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -172,6 +172,6 @@ async fn a_gateway_without_its_tables_does_not_start_and_says_what_to_do() {
         format!("--dynamodb-table-prefix={}", settings.tables.prefix),
     ];
     let cli = outcrop_proxy::settings::read(line.map(OsString::from), |_| None).unwrap();
-    let error = outcrop_proxy::Gate::start(cli).await.unwrap_err().to_string();
+    let error = Box::pin(outcrop_proxy::Gate::start(cli)).await.unwrap_err().to_string();
     assert!(error.contains("outcrop-keys setup") && error.contains("DYNAMODB_"), "{error}");
 }

@@ -45,7 +45,8 @@ fn serve(cli: Cli) -> ExitCode {
         Err(error) => return complain(&format!("the runtime cannot start: {error}"), 1),
     };
     let served = runtime.block_on(async {
-        let gate = Gate::start(cli).await?;
+        // On the heap: it carries every setting.
+        let gate = Box::pin(Gate::start(cli)).await?;
         if let Some(welcome) = gate.welcome() {
             say(&welcome);
         }
