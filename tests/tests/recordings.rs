@@ -29,16 +29,21 @@ const MAPPING: &str = r#"--default-model-mapping={"claude-fable-5-2": "global.an
 /// Tools that a server would have to run: refused by name, never dropped.
 const SERVER_TOOLS: &[&str] = &["web_search_", "web_fetch_", "advisor_", "mcp_toolset"];
 
-/// A Messages request as a client sent it.
+/// A request as a client sent it.
 struct Recorded {
     /// File and position.
     name: String,
+    method: String,
     path: String,
     headers: Vec<(String, String)>,
     body: Value,
 }
 
 impl Recorded {
+    fn is_message(&self) -> bool {
+        self.method == "POST" && self.path.split('?').next() == Some("/v1/messages")
+    }
+
     fn has_server_tool(&self) -> bool {
         let tools = self.body["tools"].as_array().map_or(&[][..], Vec::as_slice);
         let server = |kind: &str| SERVER_TOOLS.iter().any(|prefix| kind.starts_with(prefix));
@@ -65,7 +70,14 @@ fn named_by(variable: &str) -> Option<PathBuf> {
     None
 }
 
+/// The Messages requests of all recordings.
 fn recorded(directory: &Path) -> Vec<Recorded> {
+    let mut all = everything(directory);
+    all.retain(Recorded::is_message);
+    all
+}
+
+fn everything(directory: &Path) -> Vec<Recorded> {
     let mut files: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
@@ -79,19 +91,16 @@ fn requests_of(path: &Path) -> Vec<Recorded> {
     let list = content.as_array().or_else(|| content["requests"].as_array()).unwrap().clone();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let one = |(n, mut request): (usize, Value)| {
-        let path = text(&request["path"]);
-        let messages = path.split('?').next() == Some("/v1/messages") && request["method"] == "POST";
-        messages.then(|| {
-            let headers = request["headers"].as_array().unwrap().iter();
-            Recorded {
-                name: format!("{file}#{n}"),
-                headers: headers.map(|pair| (text(&pair[0]).to_ascii_lowercase(), text(&pair[1]))).collect(),
-                path,
-                body: request["body"].take(),
-            }
-        })
+        let headers = request["headers"].as_array().unwrap().iter();
+        Recorded {
+            name: format!("{file}#{n}"),
+            method: text(&request["method"]),
+            headers: headers.map(|pair| (text(&pair[0]).to_ascii_lowercase(), text(&pair[1]))).collect(),
+            path: text(&request["path"]),
+            body: request["body"].take(),
+        }
     };
-    list.into_iter().enumerate().filter_map(one).collect()
+    list.into_iter().enumerate().map(one).collect()
 }
 
 /// Thinking of earlier turns was signed by whoever answered the recording; here the simulator is the one who answers, and
@@ -109,9 +118,12 @@ async fn play(caller: &Caller, recorded: &Recorded, model: &str) -> Reply {
     let mut body = recorded.body.clone();
     body["model"] = model.into();
     sign_again(&mut body);
+    with_headers(caller, recorded).header("x-outcrop-debug", "1").messages_at(&recorded.path, &body).await
+}
+
+fn with_headers(caller: &Caller, recorded: &Recorded) -> Caller {
     let played = recorded.headers.iter().filter(|(name, _)| !NOT_PLAYED.contains(&name.as_str()));
-    let caller = played.fold(caller.clone(), |caller, (name, value)| caller.header(name, value));
-    caller.header("x-outcrop-debug", "1").messages_at(&recorded.path, &body).await
+    played.fold(caller.clone(), |caller, (name, value)| caller.header(name, value))
 }
 
 /// What is wrong with an answer; nothing when it is whole.
@@ -197,6 +209,37 @@ async fn every_recorded_request_is_served_by_the_messages_api_of_bedrock_too() {
         }
     }
     assert!(faults.is_empty(), "{} failed:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_clients_ask_of_other_routes_is_served_too() {
+    let Some(directory) = named_by("OUTCROP_RECORDINGS") else { return };
+    let gateway = Gateway::start().await;
+    let mut served = 0;
+    // The Responses API has recordings of its own, which belong to its own tests.
+    let other = |request: &Recorded| !request.is_message() && !request.path.contains("/responses");
+    for mut request in everything(&directory).into_iter().filter(other) {
+        let caller = with_headers(&gateway.caller(), &request);
+        sign_again(&mut request.body);
+        let body = if request.method == "POST" { request.body.to_string() } else { String::new() };
+        let mut paths = vec![request.path.clone()];
+        if let Some((_, operation)) =
+            request.path.strip_prefix("/model/").and_then(|rest| rest.rsplit_once('/'))
+        {
+            // The same for a model that is spoken to through Converse.
+            paths.push(format!("/model/{QWEN}/{operation}"));
+        }
+        for path in paths {
+            let reply = caller.request(&request.method, &path, body.as_bytes()).await;
+            assert_eq!(reply.status, 200, "{} at {path}: {}", request.name, reply.text());
+            assert!(reply.complete, "{} at {path}", request.name);
+            let streamed = path.ends_with("-response-stream");
+            let exception = streamed && reply.text().contains(":exception-type");
+            assert!(!exception, "{} at {path}: {}", request.name, reply.text());
+            served += 1;
+        }
+    }
+    assert!(served > 50, "{served} requests of other routes");
 }
 
 /// The credentials that the simulator accepts, as a process finds them in its environment.

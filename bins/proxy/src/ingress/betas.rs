@@ -14,7 +14,12 @@ pub(super) fn filtered(body: &[u8], model: &Model, policy: &beta::Policy<'_>) ->
     let field = doc.root().member(FIELD)?;
     let asked: Vec<String> =
         field.value.items().filter_map(|flag| flag.str().map(std::borrow::Cow::into_owned)).collect();
-    let (sent, _) = beta::flags(&[], &asked, &[], model, policy);
+    let needed = beta::needed(doc.root());
+    // What fields of the body cannot do without stays, also where only certain flags are sent.
+    let kept: Vec<_> = needed.iter().copied().filter(|flag| asked.iter().any(|own| own == flag)).collect();
+    let (mut sent, _) = beta::flags(&[], &asked, &kept, model, policy);
+    // This one is refused without its field.
+    sent.retain(|flag| flag != beta::SAFEGUARDS || needed.contains(&beta::SAFEGUARDS));
     if sent == asked {
         return None;
     }
@@ -73,6 +78,24 @@ mod tests {
         let expected = r#"{ "a" : 1.0 , "anthropic_beta" :["interleaved-thinking-2025-05-14"], "z":[ ] }"#;
         assert_eq!(filter(body, false).as_deref(), Some(expected));
         assert_eq!(filter(body, true).as_deref(), Some(r#"{ "a" : 1.0 , "z":[ ] }"#));
+    }
+
+    #[test]
+    fn a_flag_that_a_field_needs_stays_and_one_that_needs_its_field_leaves_without_it() {
+        let tools = r#""tools":[{"name":"t","defer_loading":true}]"#;
+        let body = format!(
+            r#"{{"anthropic_beta":["interleaved-thinking-2025-05-14","tool-search-tool-2025-10-19"],{tools}}}"#
+        );
+        assert_eq!(filter(&body, false), None);
+        let certain = format!(r#"{{"anthropic_beta":["tool-search-tool-2025-10-19"],{tools}}}"#);
+        assert_eq!(filter(&body, true).as_deref(), Some(certain.as_str()));
+        let guarded = |field: &str| {
+            let body = format!(r#"{{"anthropic_beta":["dangerous-tool-use-2026-09-03"]{field}}}"#);
+            let model = Catalog::builtin().find("anthropic.claude-opus-5-5").unwrap();
+            filtered(body.as_bytes(), model, &beta::Policy::default()).map(|body| body.len())
+        };
+        assert_eq!(guarded(r#","safeguards":[]"#), None);
+        assert_eq!(guarded(""), Some("{}".len()));
     }
 
     #[test]

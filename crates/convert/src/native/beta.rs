@@ -6,6 +6,7 @@
 
 use catalog::Model;
 
+use super::doc::{Value, items};
 use super::reason;
 use crate::{Loss, outcome};
 
@@ -25,6 +26,10 @@ pub const EFFORT: &str = "effort-2025-11-24";
 pub const CONTEXT_1M: &str = "context-1m-2025-08-07";
 /// `safeguards`; refused without that field.
 pub const SAFEGUARDS: &str = "dangerous-tool-use-2026-09-03";
+/// `computer_20250124`.
+pub const COMPUTER_JANUARY: &str = "computer-use-2025-01-24";
+/// `computer_20251124`.
+pub const COMPUTER_NOVEMBER: &str = "computer-use-2025-11-24";
 /// `output_config` of a single message.
 pub const TURN_OUTPUT_CONFIG: &str = "mid-conversation-output-config-2026-07-01";
 
@@ -121,6 +126,32 @@ pub fn flags(
         add(&mut sent, flag);
     }
     (sent, losses)
+}
+
+/// The flags without which fields of this body are refused, for a body that is sent as it is.
+pub fn needed(root: Value<'_>) -> Vec<&'static str> {
+    let said = |name: &str| root.get(name).filter(|value| !value.is_null());
+    let tools = || items(root.get("tools"));
+    let tool = |name: &str| tools().any(|tool| tool.get(name).is_some());
+    let typed = |start: &str| {
+        tools().any(|tool| {
+            tool.get("type").and_then(|kind| kind.str()).is_some_and(|kind| kind.starts_with(start))
+        })
+    };
+    let edits = || said("context_management").into_iter().flat_map(|field| items(field.get("edits")));
+    let compacts = edits().any(|edit| edit.get("type").is_some_and(|kind| kind.is("compact_20260112")));
+    [
+        (tool("defer_loading") || typed("tool_search_tool_"), TOOL_SEARCH),
+        (tool("input_examples"), TOOL_EXAMPLES),
+        (said("context_management").is_some(), CONTEXT_MANAGEMENT),
+        (compacts, COMPACT),
+        (said("safeguards").is_some(), SAFEGUARDS),
+        (typed("computer_20250124"), COMPUTER_JANUARY),
+        (typed("computer_20251124"), COMPUTER_NOVEMBER),
+    ]
+    .into_iter()
+    .filter_map(|(needed, flag)| needed.then_some(flag))
+    .collect()
 }
 
 fn offer(sent: &mut Vec<String>, losses: &mut Vec<Loss>, flag: &str, model: &Model, policy: &Policy<'_>) {

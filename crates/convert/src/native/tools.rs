@@ -40,8 +40,8 @@ fn kind<'d>(work: &mut Work<'d, '_>, tool: Value<'d>) -> Result<(), Refusal> {
         return Err(refusal(tool.path(), format!("tool type '{shown}' is not supported by this gateway")));
     }
     let flag = match &*kind {
-        "computer_20250124" => Some("computer-use-2025-01-24"),
-        "computer_20251124" => Some("computer-use-2025-11-24"),
+        "computer_20250124" => Some(beta::COMPUTER_JANUARY),
+        "computer_20251124" => Some(beta::COMPUTER_NOVEMBER),
         _ if search => Some(beta::TOOL_SEARCH),
         _ => None,
     };
