@@ -1,5 +1,6 @@
 //! The client: what a call goes through, and what all calls share.
 
+mod attempts;
 mod control;
 
 use std::sync::{Arc, OnceLock};
@@ -7,19 +8,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::call::{Call, Operation, Reply, Site};
 use crate::clock::Clock;
-use crate::credentials::{Auth, Credentials, Held, Readiness};
+use crate::credentials::{Auth, Readiness};
 use crate::endpoint::{Control, Endpoint};
 use crate::error::{Error, Kind};
 use crate::health::{Health, Ledger, Tally};
-use crate::http1::{Body, Broken, Connection, Connector, Head, Outgoing, Signer, Trust};
+use crate::http1::{Body, Broken, Connection, Connector, Head, Outgoing, Trust};
 use crate::pool::Pool;
 use crate::retry::{self, Budget};
 use crate::settings::Settings;
 use crate::stream::EventStream;
+use attempts::{Attempts, Signed};
 
 /// A client of Bedrock in one region. Clones share everything; see [`for_worker`](Self::for_worker).
 #[derive(Clone)]
@@ -37,7 +39,8 @@ struct Shared {
     control: Control,
     auth: Auth,
     policy: retry::Policy,
-    budget: Budget,
+    /// Of all clients that were made beside each other.
+    budget: Arc<Budget>,
     clock: Clock,
     ledger: Ledger,
     places: Option<Arc<Semaphore>>,
@@ -91,6 +94,16 @@ impl Client {
     /// Finds region, endpoint and the source of credentials. Credentials themselves are loaded with the first call or
     /// probe, so a start does not depend on them; an endpoint that cannot be one is an error here.
     pub async fn connect(settings: Settings) -> Result<Self, Error> {
+        Self::make(settings, None).await
+    }
+
+    /// A client of another account or region whose repetitions come out of the same retry budget: a storm is one, wherever
+    /// it goes.
+    pub async fn beside(&self, settings: Settings) -> Result<Self, Error> {
+        Self::make(settings, Some(self)).await
+    }
+
+    async fn make(settings: Settings, beside: Option<&Self>) -> Result<Self, Error> {
         let found = crate::credentials::discover(&settings).await?;
         let ledger = Ledger::new();
         let tally = ledger.open();
@@ -101,7 +114,12 @@ impl Client {
             base: settings.retry_base,
             max_wait: settings.retry_max_wait,
         };
-        let trust = if found.endpoint.tls { Some(Trust::native()?) } else { None };
+        let trust = match beside.and_then(|client| client.shared.mantle.trust.clone()) {
+            None if found.endpoint.tls => Some(Trust::native()?),
+            kept => kept,
+        };
+        let budget = beside.map(|client| Arc::clone(&client.shared.budget));
+        let budget = budget.unwrap_or_else(|| Arc::new(Budget::new(settings.retry_budget_percent)));
         Ok(Self {
             pools: Pools::new(settings.pool_idle),
             tally,
@@ -112,7 +130,7 @@ impl Client {
                 region: found.region,
                 auth: found.auth,
                 policy,
-                budget: Budget::new(settings.retry_budget_percent),
+                budget,
                 clock: Clock::default(),
                 ledger,
                 places,
@@ -150,9 +168,19 @@ impl Client {
         self.shared.ledger.summary()
     }
 
+    /// Takes one repetition out of the retry budget, for a call that goes on elsewhere; false where none is left.
+    pub fn may_repeat(&self) -> bool {
+        self.shared.budget.spend()
+    }
+
     /// One call with its whole answer, retries included.
     pub async fn send(&self, call: &Call<'_>) -> Result<Reply, Error> {
-        let mut attempts = Attempts::new(&self.shared);
+        self.send_within(call, u32::MAX).await
+    }
+
+    /// The same with no more than so many attempts; 0 counts as 1. The settings' own limit holds all the same.
+    pub async fn send_within(&self, call: &Call<'_>, most: u32) -> Result<Reply, Error> {
+        let mut attempts = Attempts::new(&self.shared, most);
         let limit = self.shared.settings.total_timeout;
         let outcome = timeout(limit, self.send_retrying(call, &mut attempts)).await;
         let outcome = outcome.unwrap_or_else(|_| {
@@ -166,7 +194,12 @@ impl Client {
     /// One call whose answer streams. Returns with its first frame at hand, so that an exception there can still be
     /// retried, here or on another target; retries until then are included.
     pub async fn stream(&self, call: &Call<'_>) -> Result<EventStream, Error> {
-        let mut attempts = Attempts::new(&self.shared);
+        self.stream_within(call, u32::MAX).await
+    }
+
+    /// The same with no more than so many attempts, as in [`send_within`](Self::send_within).
+    pub async fn stream_within(&self, call: &Call<'_>, most: u32) -> Result<EventStream, Error> {
+        let mut attempts = Attempts::new(&self.shared, most);
         let outcome = self.stream_retrying(call, &mut attempts).await;
         self.shared.ledger.record(&self.tally, &outcome);
         outcome
@@ -313,84 +346,6 @@ impl Shared {
         match timeout(self.settings.connect_timeout, Arc::clone(places).acquire_owned()).await {
             Ok(Ok(place)) => Ok(Some(place)),
             _ => Err(Error::new(Kind::ServiceUnavailable, "Too many calls to Bedrock are in flight.")),
-        }
-    }
-}
-
-/// What one attempt is authenticated with; credentials are looked up anew for each.
-enum Signed<'a> {
-    Bearer(&'a crate::Secret),
-    Held(&'a Arc<Credentials>, Arc<Held>),
-}
-
-impl Signed<'_> {
-    fn as_signer(&self) -> Signer<'_> {
-        match self {
-            Self::Bearer(value) => Signer::Bearer(value),
-            Self::Held(_, held) => Signer::Identity(&held.identity),
-        }
-    }
-}
-
-/// The attempts of one call.
-struct Attempts<'a> {
-    shared: &'a Shared,
-    made: u32,
-    /// The clock's correction with which the last attempt was signed.
-    correction: i64,
-    /// Signing was mended once, and is not a second time.
-    mended: bool,
-}
-
-impl<'a> Attempts<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.budget.earn();
-        Self { shared, made: 0, correction: 0, mended: false }
-    }
-
-    async fn begin(&mut self) -> Result<Signed<'a>, Error> {
-        let signed = match &self.shared.auth {
-            Auth::Bearer(value) => Signed::Bearer(value),
-            Auth::Signed(credentials) => {
-                let held = credentials.get().await;
-                Signed::Held(credentials, held.map_err(|error| Error { attempts: self.made, ..error })?)
-            }
-        };
-        self.made += 1;
-        self.correction = self.shared.clock.correction();
-        Ok(signed)
-    }
-
-    /// Waits until the next attempt may begin, or returns the error with which the call ends.
-    async fn after(&mut self, mut error: Error, signed: Signed<'a>) -> Result<(), Error> {
-        error.attempts = self.made;
-        let policy = &self.shared.policy;
-        if let Signed::Held(credentials, held) = signed
-            && !self.mended
-            && self.made < policy.max_attempts
-        {
-            self.mended = true;
-            if error.is_expired_token() {
-                return credentials.replace(&held).await.map(|_| ()).map_err(|_| error);
-            }
-            if error.may_be_clock() && self.shared.clock.correction() != self.correction {
-                tracing::warn!(
-                    seconds = self.shared.clock.correction(),
-                    "the upstream's clock differs from this host's"
-                );
-                return Ok(());
-            }
-            self.mended = false;
-        }
-        match retry::wait(policy, &error, self.made, rand::random()) {
-            Some(wait) if self.shared.budget.spend() => {
-                tracing::debug!(kind = ?error.kind, attempt = self.made, ?wait, "an attempt failed and is repeated");
-                if wait > Duration::ZERO {
-                    sleep(wait).await;
-                }
-                Ok(())
-            }
-            Some(_) | None => Err(error),
         }
     }
 }

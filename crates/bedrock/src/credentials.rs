@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls;
@@ -241,7 +242,7 @@ pub(crate) struct Found {
 /// Asks the SDK's chain for what the settings leave open, and does not touch it when they leave nothing open.
 pub(crate) async fn discover(settings: &Settings) -> Result<Found, Error> {
     let provider = match &settings.credentials {
-        CredentialsSource::DefaultChain => None,
+        CredentialsSource::DefaultChain | CredentialsSource::Role(_) => None,
         CredentialsSource::Static { access_key_id, secret_access_key, session_token } => {
             Some(SharedCredentialsProvider::new(aws_credential_types::Credentials::new(
                 access_key_id,
@@ -275,12 +276,32 @@ pub(crate) async fn discover(settings: &Settings) -> Result<Found, Error> {
     };
     let control = control.map_or_else(|| configured("Bedrock"), |control| Ok(Some(control)))?;
     let control = control.map_or(Control::OfRegion { fips }, Control::At);
-    let auth = match (bearer, provider.or_else(|| sdk.as_ref()?.credentials_provider())) {
+    let provider = match (provider, &sdk) {
+        (None, Some(sdk)) => lent(settings, sdk, &region).await,
+        (provider, _) => provider,
+    };
+    let auth = match (bearer, provider) {
         (Some(bearer), _) => bearer,
         (None, Some(provider)) => Auth::Signed(Arc::new(Credentials::new(provider, region.clone()))),
         (None, None) => return Err(Error::new(Kind::Credentials, "There is no source of AWS credentials.")),
     };
     Ok(Found { region, endpoint, mantle, control, auth })
+}
+
+/// What the SDK's chain provides: its own credentials, or those of a role that they may assume.
+async fn lent(settings: &Settings, sdk: &SdkConfig, region: &str) -> Option<SharedCredentialsProvider> {
+    let chain = sdk.credentials_provider()?;
+    let CredentialsSource::Role(role) = &settings.credentials else { return Some(chain) };
+    let assumed = AssumeRoleProvider::builder(&role.arn)
+        .session_name(&role.session_name)
+        .session_length(role.duration)
+        .region(aws_config::Region::new(region.to_owned()))
+        .configure(sdk);
+    let assumed = match &role.external_id {
+        Some(id) => assumed.external_id(id),
+        None => assumed,
+    };
+    Some(SharedCredentialsProvider::new(assumed.build_from_provider(chain).await))
 }
 
 async fn load(settings: &Settings) -> SdkConfig {

@@ -53,5 +53,5 @@ pub use credentials::Readiness;
 pub use error::{Error, Kind};
 pub use eventstream::Frame;
 pub use health::Health;
-pub use settings::{CredentialsSource, Secret, Settings};
+pub use settings::{CredentialsSource, Role, Secret, Settings};
 pub use stream::EventStream;

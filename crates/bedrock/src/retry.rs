@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 
 /// The settings that decide.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     pub(crate) max_attempts: u32,
     pub(crate) base: Duration,

@@ -52,6 +52,22 @@ pub enum CredentialsSource {
         /// Only with temporary credentials.
         session_token: Option<Secret>,
     },
+    /// A role, of another account most likely, that the default chain's credentials may assume.
+    Role(Role),
+}
+
+/// A role to assume by [AssumeRole](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html), asked of the
+/// region's own STS, or of `AWS_ENDPOINT_URL_STS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// `arn:aws:iam::ACCOUNT:role/NAME`.
+    pub arn: String,
+    /// What the role's trust policy asks for, so that nobody else can make us assume it.
+    pub external_id: Option<String>,
+    /// How the session is called in the other account's CloudTrail.
+    pub session_name: String,
+    /// How long its credentials last: 15 minutes to 12 hours, and an hour at most where the chain's own are a role's.
+    pub duration: Duration,
 }
 
 /// Everything a [`Client`](crate::Client) can be told. `Default` holds the documented defaults.
@@ -81,7 +97,7 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// A whole call that is not streamed, its retries included. Streams have no total.
     pub total_timeout: Duration,
-    /// Attempts in all, the first one included; 0 counts as 1.
+    /// Attempts of one call, the first one included; 0 counts as 1.
     pub max_attempts: u32,
     /// The first back-off is anywhere between nothing and this; it doubles with each attempt.
     pub retry_base: Duration,

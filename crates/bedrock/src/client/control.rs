@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{Attempts, Client, Signed};
+use super::Client;
+use super::attempts::{Attempts, Signed};
 use crate::call::push_escaped;
 use crate::error::{Error, Kind};
 use crate::http1::{Broken, Connector, Outgoing, Signer};
@@ -40,16 +41,13 @@ impl Client {
         let connector = self.shared.mantle.beside(endpoint, self.shared.settings.connect_timeout)?;
         let mut path = String::from("/inference-profiles/");
         push_escaped(&mut path, profile.as_bytes());
-        let mut attempts = Attempts::new(&self.shared);
+        let mut attempts = Attempts::new(&self.shared, MOST_ATTEMPTS);
         let limit = self.shared.settings.total_timeout.min(LONGEST);
         let asking = async {
             loop {
                 let signed = attempts.begin().await?;
                 match self.get(&connector, &path, region, &signed).await {
                     Ok(models) => return Ok(models),
-                    Err(error) if attempts.made >= MOST_ATTEMPTS => {
-                        return Err(Error { attempts: attempts.made, ..error });
-                    }
                     Err(error) => attempts.after(error, signed).await?,
                 }
             }
