@@ -154,6 +154,10 @@ pub(crate) struct Wishes {
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<u32>,
 
+    /// The target of the gateway, a name in BEDROCK_TARGETS, that it is bound to (default: any)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+
     /// A pair for the record (repeatable, at most 16)
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
     pub(crate) meta: Vec<(String, String)>,
@@ -191,6 +195,7 @@ pub(crate) enum Field {
     RateLimit,
     TpmLimit,
     Concurrency,
+    Target,
     Meta,
 }
 
@@ -205,6 +210,7 @@ impl Wishes {
             Field::RateLimit => self.rate_limit.is_some(),
             Field::TpmLimit => self.tpm_limit.is_some(),
             Field::Concurrency => self.concurrency.is_some(),
+            Field::Target => self.target.is_some(),
             Field::Meta => !self.meta.is_empty(),
         }
     }

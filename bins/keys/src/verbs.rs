@@ -125,6 +125,7 @@ fn apply(record: &mut KeyRecord, wishes: &Wishes, now: Timestamp) -> Result<(), 
     set(&mut record.rate_limit, wishes.rate_limit.as_ref());
     set(&mut record.tpm_limit, wishes.tpm_limit.as_ref());
     set(&mut record.concurrency_limit, wishes.concurrency.as_ref());
+    set(&mut record.target, wishes.target.as_ref());
     Ok(())
 }
 
@@ -163,6 +164,7 @@ fn clear(record: &mut KeyRecord, field: Field) {
         Field::RateLimit => record.rate_limit = None,
         Field::TpmLimit => record.tpm_limit = None,
         Field::Concurrency => record.concurrency_limit = None,
+        Field::Target => record.target = None,
         Field::Meta => record.metadata.clear(),
     }
 }

@@ -171,6 +171,7 @@ fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String
         ("rate limit", Some(limit(record.rate_limit, "requests a window"))),
         ("token limit", Some(limit(record.tpm_limit, "tokens a minute"))),
         ("concurrency", Some(limit(record.concurrency_limit, "open at once"))),
+        ("target", record.target.clone()),
         ("metadata", (!metadata.is_empty()).then(|| metadata.join(", "))),
     ];
     lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

@@ -330,20 +330,25 @@ fn limits_are_set_shown_and_taken_away() {
             "50000",
             "--concurrency",
             "3",
+            "--target",
+            "frankfurt",
             "--json",
         ])
         .json();
+    assert_eq!(made["target"], "frankfurt");
     assert_eq!((&made["rate_limit"], &made["tpm_limit"]), (&Value::from(0), &Value::from(50_000)));
     assert_eq!(made["concurrency_limit"], 3);
     let (id, key) = (made["key_id"].as_str().unwrap(), made["key"].as_str().unwrap());
     let shown = desk.run(&["show", id]).ok();
-    for line in ["0 requests a window", "50000 tokens a minute", "3 open at once"] {
+    for line in ["0 requests a window", "50000 tokens a minute", "3 open at once", "frankfurt"] {
         assert!(shown.contains(line), "{shown}");
     }
     assert!(desk.run(&["list"]).ok().contains("0/50000/3"));
-    desk.run(&["update", id, "--rate-limit", "7", "--clear", "tpm-limit", "--clear", "concurrency"]).ok();
+    let cleared = ["--clear", "tpm-limit", "--clear", "concurrency", "--clear", "target"];
+    desk.run(&[&["update", id, "--rate-limit", "7"], &cleared[..]].concat()).ok();
     let record = desk.found(key, None).unwrap();
     assert_eq!((record.rate_limit, record.tpm_limit, record.concurrency_limit), (Some(7), None, None));
+    assert_eq!(record.target, None);
     assert!(desk.run(&["list"]).ok().contains("7/–/–"));
     for wrong in
         [&["--rate-limit", "-1"][..], &["--tpm-limit", "0"], &["--concurrency", "0"], &["-r", "many"]]

@@ -153,6 +153,9 @@ pub struct KeyRecord {
     /// Requests and streams open at once, at least 1; absent = the gateway's default.
     #[serde(default)]
     pub concurrency_limit: Option<u32>,
+    /// The one target of the gateway that it is bound to; absent = any.
+    #[serde(default)]
+    pub target: Option<String>,
     /// At most 16 pairs; keys up to 64, values up to 256 characters.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -213,6 +216,7 @@ impl KeyRecord {
             rate_limit: None,
             tpm_limit: None,
             concurrency_limit: None,
+            target: None,
             metadata: BTreeMap::new(),
         }
     }
@@ -240,6 +244,7 @@ impl KeyRecord {
         optional("deactivated_reason", self.deactivated_reason.as_deref())?;
         patterns("allowed_models", self.allowed_models.as_deref())?;
         patterns("denied_models", self.denied_models.as_deref())?;
+        optional("target", self.target.as_deref())?;
         at_least_one("tpm_limit", self.tpm_limit)?;
         at_least_one("concurrency_limit", self.concurrency_limit.map(u64::from))?;
         if self.metadata.len() > 16 {
@@ -320,13 +325,19 @@ mod tests {
     use crate::contract::sample::record;
 
     #[test]
-    fn a_record_from_before_there_were_limits_has_the_defaults() {
+    fn a_record_from_before_there_were_limits_and_targets_has_the_defaults() {
         let mut old = serde_json::to_value(record(1)).unwrap();
-        for member in ["rate_limit", "tpm_limit", "concurrency_limit"] {
+        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target"] {
             assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
         }
         let read: KeyRecord = serde_json::from_value(old).unwrap();
-        let expected = KeyRecord { rate_limit: None, tpm_limit: None, concurrency_limit: None, ..record(1) };
+        let expected = KeyRecord {
+            rate_limit: None,
+            tpm_limit: None,
+            concurrency_limit: None,
+            target: None,
+            ..record(1)
+        };
         assert_eq!(read, expected);
     }
 }

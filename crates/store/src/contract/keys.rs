@@ -32,6 +32,7 @@ pub async fn a_key_is_found_by_its_hash_and_by_its_id(store: Dyn) {
         rate_limit: None,
         tpm_limit: None,
         concurrency_limit: None,
+        target: None,
         metadata: BTreeMap::new(),
         ..record(2)
     };
@@ -96,6 +97,7 @@ pub async fn a_record_that_breaks_a_rule_is_not_written(store: Dyn) {
         KeyRecord { tpm_limit: Some(0), ..good.clone() },
         KeyRecord { tpm_limit: Some(u64::MAX), ..good.clone() },
         KeyRecord { concurrency_limit: Some(0), ..good.clone() },
+        KeyRecord { target: Some(String::new()), ..good.clone() },
         KeyRecord { metadata: pairs(17), ..good.clone() },
         KeyRecord { metadata: [("k".repeat(65), String::new())].into(), ..good.clone() },
         KeyRecord { metadata: [("k".to_owned(), "v".repeat(257))].into(), ..good.clone() },
@@ -134,6 +136,7 @@ pub async fn an_update_changes_all_but_identity_and_last_use(store: Dyn) {
         rate_limit: Some(7),
         tpm_limit: None,
         concurrency_limit: Some(1),
+        target: Some("frankfurt".to_owned()),
         metadata: BTreeMap::new(),
         ..record(1)
     };

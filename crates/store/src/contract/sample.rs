@@ -41,6 +41,7 @@ pub fn record(n: u32) -> KeyRecord {
         rate_limit: Some(0),
         tpm_limit: Some(1_000_000_000_000),
         concurrency_limit: Some(u32::MAX),
+        target: Some("virginia".to_owned()),
         metadata: [("team".to_owned(), "geology".to_owned())].into(),
     }
 }
