@@ -87,6 +87,14 @@ pub fn geographies(region: &str) -> &'static [&'static str] {
     }
 }
 
+/// Whether profiles with a prefix can be called from a region.
+pub fn reaches(region: &str, prefix: &str) -> bool {
+    match prefix {
+        "global" => reaches_global(region),
+        geography => geographies(region).contains(&geography),
+    }
+}
+
 /// Whether `global` profiles can be called from a region.
 pub fn reaches_global(region: &str) -> bool {
     !region.starts_with("us-gov-") && !region.starts_with("cn-")

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Scope};
 use criterion::{Criterion, criterion_group, criterion_main};
-use outcrop_policy::{Ask, Caller, Config, End, Now, Policy, RateConfig, Tokens};
+use outcrop_policy::{Ask, Caller, Config, End, Now, Place, Policy, RateConfig, Tokens};
 use store::{KeyHasher, KeyId, KeyRecord, Memory, NewKey, PresentedKey, RowStatus, Store, Timestamp};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -33,8 +33,7 @@ fn policy(runtime: &tokio::runtime::Runtime, enabled: bool) -> (Policy, Presente
         key_cache: 100,
         failure_limit: 3,
         scope: Scope::Global,
-        region: "us-east-1".to_owned(),
-        target: "default".to_owned(),
+        place: Place { target: "default".into(), region: "us-east-1".into() },
         allow_unknown_models: true,
         rates: RateConfig { enabled, ..RateConfig::default() },
     };

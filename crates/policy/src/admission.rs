@@ -72,11 +72,13 @@ pub struct End {
     pub stop_reason: Option<String>,
 }
 
-/// Where the call goes.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    pub(crate) target: String,
-    pub(crate) region: String,
+/// Where calls go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The target's name.
+    pub target: Arc<str>,
+    /// Its region.
+    pub region: Arc<str>,
 }
 
 /// What the key's limits gave.
@@ -166,6 +168,30 @@ impl Admission {
         &self.call.rates
     }
 
+    /// Where it goes, as far as anybody has said.
+    pub fn place(&self) -> &Place {
+        &self.call.place
+    }
+
+    /// The caller's session, where it names one.
+    pub fn session(&self) -> Option<&str> {
+        self.call.ask.session.as_deref()
+    }
+
+    /// An estimate of the input tokens.
+    pub fn input_estimate(&self) -> u64 {
+        self.call.ask.input_estimate
+    }
+
+    /// It goes to another place than it was admitted for. What the model's name means there is what is booked and priced:
+    /// the profile of another geography, never another model.
+    pub fn goes_to(&mut self, place: &Place, resolution: &Resolution) {
+        self.call.place = place.clone();
+        if self.call.resolution.base_id == resolution.base_id {
+            self.call.resolution = resolution.clone();
+        }
+    }
+
     /// From here on the call is billable: a row will be written whatever happens.
     pub fn called(&mut self) {
         self.call.owed = true;
@@ -249,8 +275,8 @@ impl Call {
             resolved_model: take(&mut self.resolution.upstream_id),
             base_model: take(&mut self.resolution.base_id),
             lane: lane.to_owned(),
-            target: take(&mut self.place.target),
-            region: take(&mut self.place.region),
+            target: self.place.target.as_ref().to_owned(),
+            region: self.place.region.as_ref().to_owned(),
             stream: self.ask.stream,
             input_tokens: 0,
             output_tokens: 0,

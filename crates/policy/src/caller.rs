@@ -47,6 +47,14 @@ impl Caller {
         }
     }
 
+    /// The target that it is bound to.
+    pub fn target(&self) -> Option<&str> {
+        match &self.standing {
+            Standing::Key(record) => record.target.as_deref(),
+            Standing::Master | Standing::Anonymous => None,
+        }
+    }
+
     /// Whether the tokens it uses are limited, so that it matters how many a request may make.
     pub fn counts_tokens(&self) -> bool {
         self.limits.tokens.is_some()

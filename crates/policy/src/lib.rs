@@ -25,10 +25,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catalog::{Catalog, Scope};
+use catalog::{Catalog, Resolution, Scope};
 use store::{KeyHasher, PresentedKey, Store, Timestamp, UsageRow};
 
-pub use admission::{Admission, Ask, End, Tokens};
+pub use admission::{Admission, Ask, End, Place, Tokens};
 pub use caller::{Caller, Standing};
 pub use denial::Denial;
 pub use gauge::{Gate, RateConfig, Rates};
@@ -36,7 +36,7 @@ pub use price::cost;
 pub use rate::Level;
 pub use weight::Weights;
 
-use admission::{Grant, Place};
+use admission::Grant;
 use failures::Failures;
 use gauge::Want;
 use keys::Keys;
@@ -72,10 +72,9 @@ pub struct Config {
     pub failure_limit: u32,
     /// Which inference profile an id without one gets.
     pub scope: Scope,
-    /// Region of the target: decides the geography of profiles.
-    pub region: String,
-    /// Name of the target, for usage rows.
-    pub target: String,
+    /// The target that calls go to unless somebody says otherwise. Its region decides the geography of profiles, its name
+    /// stands in usage rows.
+    pub place: Place,
     /// Whether names that nothing knows go upstream as they are.
     pub allow_unknown_models: bool,
     /// What keys may use where their records say nothing.
@@ -160,11 +159,11 @@ impl Policy {
     /// Whether this caller may do this, and on which model. What a limit gave is given back when a later gate refuses.
     pub fn admit(&self, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Denial> {
         let unknown = || Denial::UnknownModel { model: ask.model.clone() };
-        let Config { scope, region, allow_unknown_models, .. } = &self.config;
+        let Config { scope, place, allow_unknown_models, .. } = &self.config;
         let behind = ask.base_model.as_deref();
         let resolution = self
             .catalog
-            .resolve_behind(&ask.model, behind, *scope, region, *allow_unknown_models)
+            .resolve_behind(&ask.model, behind, *scope, &place.region, *allow_unknown_models)
             .map_err(|_| unknown())?;
         if !caller.may_use(&resolution.base_id) {
             return Err(Denial::ModelNotAllowed { model: ask.model });
@@ -173,8 +172,21 @@ impl Policy {
             if ask.counting { Want::Count } else { Want::Run { tokens: ask.most_tokens(&resolution) } };
         let (permit, rates) = caller.gauge.take(&caller.limits, want, now.mono)?;
         let grant = Grant { permit, rates, weights: self.config.rates.weights };
-        let place = Place { target: self.config.target.clone(), region: self.config.region.clone() };
+        let place = place.clone();
         Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, grant, Arc::clone(&self.book)))
+    }
+}
+
+impl Policy {
+    /// What the name of an admitted request means in another region: the same model, behind a profile of that geography
+    /// where there is one. `None` where it would be another model, which the key's lists have not seen.
+    pub fn in_region(&self, admitted: &Resolution, region: &str) -> Option<Resolution> {
+        // An ARN is the same everywhere, or nothing.
+        if admitted.upstream_id.starts_with("arn:") {
+            return Some(admitted.clone());
+        }
+        let there = self.catalog.resolve(&admitted.requested, self.config.scope, region, true).ok()?;
+        (there.base_id == admitted.base_id).then_some(there)
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Scope};
-use outcrop_policy::{Admission, Ask, Caller, Config, Denial, End, Gate, Now, Policy, RateConfig, Tokens};
+use outcrop_policy::{
+    Admission, Ask, Caller, Config, Denial, End, Gate, Now, Place, Policy, RateConfig, Tokens,
+};
 use store::{
     KeyHasher, KeyId, KeyRecord, Memory, NewKey, PicoUsd, PresentedKey, RowStatus, Store, Timestamp, UsageRow,
 };
@@ -29,8 +31,7 @@ fn config() -> Config {
         key_cache: 100,
         failure_limit: 3,
         scope: Scope::Global,
-        region: "us-east-1".to_owned(),
-        target: "default".to_owned(),
+        place: Place { target: "default".into(), region: "us-east-1".into() },
         allow_unknown_models: false,
         rates: RateConfig::default(),
     }
