@@ -1,7 +1,7 @@
 //! `POST /v1/messages/count_tokens`: what a request is to read. Nothing is ever run, or booked, for it.
 
 use base64_simd::STANDARD;
-use bedrock::{Call, Kind as Cause, Operation};
+use bedrock::{Call, Operation};
 use catalog::{Family, Lane, Model};
 use convert::native;
 use http::StatusCode;
@@ -17,6 +17,7 @@ use crate::lane::Prepared;
 use crate::messages;
 use crate::record::Record;
 use crate::switches;
+use crate::targets;
 use crate::upstream::{self, Job};
 use crate::wishes::Wishes;
 
@@ -41,13 +42,15 @@ pub(crate) async fn count(
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     // An admission that calls nothing books nothing.
     let asked = messages::asked(&ask, context, "count_tokens", true);
-    let admission = messages::admit(gateway, context, &caller, asked).await?;
+    let mut admission = messages::admit(gateway, context, &caller, asked).await?;
+    let (resolution, plan) = targets::plan(gateway, &mut admission, &context.headers)?;
     let job = |body, input_estimate| Job {
         gateway: gateway.clone(),
         body,
         beta_headers: messages::beta_headers(&context.headers),
         wishes: Wishes::default(),
-        resolution: admission.resolution().clone(),
+        resolution,
+        plan,
         input_estimate,
         counting: true,
     };
@@ -95,14 +98,8 @@ async fn counted(
 
 /// Bedrock's own count; `None` where it does not count for this model after all.
 async fn exact(job: &Job, record: &mut Record, prepared: Prepared) -> Result<Option<u64>, ApiError> {
-    upstream::sending(record, &job.resolution);
-    let mut answer = job.gateway.bedrock.send(&call(job, &prepared.body)).await;
-    if let Err(error) = &answer
-        && let Some(prepared) = job.taught(error, prepared.way)
-    {
-        answer = job.gateway.bedrock.send(&call(job, &prepared.body)).await;
-    }
-    match answer {
+    upstream::sending(record, &job.resolution, &job.first(&prepared).place);
+    match job.count(prepared).await {
         Ok(reply) => {
             record.attempts(reply.attempts);
             let counted: Counted = serde_json::from_slice(&reply.body)
@@ -110,8 +107,8 @@ async fn exact(job: &Job, record: &mut Record, prepared: Prepared) -> Result<Opt
             Ok(Some(counted.input_tokens))
         }
         // Only this one refusal is about counting. Every other one is the caller's answer: an estimate would hide it.
-        Err(error) if error.kind == Cause::Validation && error.message.contains(NOT_COUNTED) => Ok(None),
-        Err(error) => Err(job.failed(&error)),
+        Err(error) if error.kind == Kind::Invalid && error.message.contains(NOT_COUNTED) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -126,11 +123,11 @@ struct Counted {
 /// Counts the InvokeModel body: a Converse one would leave out what only the Messages format has. Profiles cannot be
 /// counted, the model behind them can:
 /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html>
-fn call<'a>(job: &'a Job, body: &[u8]) -> Call<'a> {
+pub(crate) fn call<'a>(base_id: &'a str, body: &[u8]) -> Call<'a> {
     let body = STANDARD.encode_to_string(body);
     Call {
         operation: Operation::CountTokens,
-        model_id: &job.resolution.base_id,
+        model_id: base_id,
         body: format!("{{\"input\":{{\"invokeModel\":{{\"body\":\"{body}\"}}}}}}").into(),
         headers: &[],
     }

@@ -15,6 +15,7 @@ use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::profiles::Profiles;
 use crate::settings::Settings;
+use crate::targets::Targets;
 use crate::ways::Cooling;
 
 /// One worker's gateway.
@@ -22,7 +23,7 @@ use crate::ways::Cooling;
 pub(crate) struct Gateway {
     pub(crate) shared: Arc<Shared>,
     /// With this worker's own connections: they stay on the reactor that made them.
-    pub(crate) bedrock: bedrock::Client,
+    pub(crate) targets: Targets,
     /// Handles of this worker, so that no two workers meet on a lock.
     pub(crate) metrics: Arc<Metrics>,
 }

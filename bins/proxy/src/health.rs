@@ -3,16 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bedrock::Readiness;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use httpd::{Body, Response};
+use policy::Place;
 use serde_json::json;
 use store::{Store, Timestamp};
 
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Phase};
 use crate::handle;
+use crate::targets::{State, Target, Targets};
 
 /// A probe of the store is good for this long.
 const PROBE_TTL: Duration = Duration::from_secs(10);
@@ -44,7 +47,12 @@ pub(crate) async fn report(gateway: &Gateway) -> Response {
     let shared = &gateway.shared;
     let now = Instant::now();
     let store = shared.store_health.healthy(&shared.store, now).await;
-    let bedrock = bedrock_status(gateway).await;
+    let found = states(&gateway.targets).await;
+    let bedrock = overall(&found.iter().map(|(_, state)| *state).collect::<Vec<_>>()).name();
+    let targets: Vec<_> = found
+        .iter()
+        .map(|(place, state)| json!({ "name": *place.target, "region": *place.region, "status": state.name() }))
+        .collect();
     let draining = *shared.phase.borrow() != Phase::Serving;
     let status = match (draining, store, bedrock) {
         (true, _, _) => "draining",
@@ -61,8 +69,8 @@ pub(crate) async fn report(gateway: &Gateway) -> Response {
         "services": {
             "bedrock": {
                 "status": bedrock,
-                "region": gateway.bedrock.region(),
-                "targets": [{ "name": "default", "status": bedrock }],
+                "region": *gateway.targets.first().place.region,
+                "targets": targets,
             },
             "store": { "status": if store { "healthy" } else { "unavailable" }, "kind": shared.settings.store.store },
         },
@@ -80,28 +88,40 @@ pub(crate) async fn report(gateway: &Gateway) -> Response {
     handle::json(code, body.to_string())
 }
 
-/// By the calls of the last minute; without any, by whether one could be signed.
-async fn bedrock_status(gateway: &Gateway) -> &'static str {
-    let seen = gateway.bedrock.health();
-    if seen.succeeded > 0 {
-        return if seen.failed > seen.succeeded { "degraded" } else { "healthy" };
-    }
-    if seen.failed > 0 {
-        return "unavailable";
-    }
-    match gateway.bedrock.ready().await {
-        Readiness::Ready => "idle",
-        Readiness::NoCredentials(_) => "no_credentials",
+/// How each target is; all are asked at once.
+async fn states(targets: &Targets) -> Vec<(&Place, State)> {
+    let asked = targets.iter().map(|target| async { (&target.place, target.state().await) });
+    futures::future::join_all(asked).await
+}
+
+/// Well while all targets are, and not yet out while one is.
+fn overall(states: &[State]) -> State {
+    let any = |wanted: State| states.contains(&wanted);
+    let (healthy, idle) = (any(State::Healthy), any(State::Idle));
+    let (degraded, away, locked) = (any(State::Degraded), any(State::Unavailable), any(State::NoCredentials));
+    match (healthy || idle, degraded || away || locked) {
+        (true, false) if healthy => State::Healthy,
+        (true, false) => State::Idle,
+        (true, true) => State::Degraded,
+        (false, _) if degraded => State::Degraded,
+        (false, _) if away => State::Unavailable,
+        (false, _) => State::NoCredentials,
     }
 }
 
-/// `GET /health/ready`. A store that is away does not unready the gateway: cached keys keep working.
+/// Whether some target's calls can be authenticated. The first that can ends the question.
+async fn any_ready(targets: &Targets) -> bool {
+    let asked: FuturesUnordered<_> = targets.iter().map(Target::ready).collect();
+    asked.any(|ready| async move { ready }).await
+}
+
+/// `GET /health/ready`: one target will do. A store that is away does not unready the gateway: cached keys keep working.
 pub(crate) async fn ready(gateway: &Gateway) -> Response {
     let reason = if *gateway.shared.phase.borrow() == Phase::Serving {
-        match gateway.bedrock.ready().await {
-            Readiness::Ready => return handle::json(StatusCode::OK, r#"{"status":"ready"}"#),
-            Readiness::NoCredentials(_) => "no AWS credentials",
+        if any_ready(&gateway.targets).await {
+            return handle::json(StatusCode::OK, r#"{"status":"ready"}"#);
         }
+        "no AWS credentials"
     } else {
         "draining"
     };
@@ -133,5 +153,27 @@ pub(crate) struct Scraped {
 impl httpd::Service for Scraped {
     async fn call(&self, _: httpd::Request, _: httpd::Peer) -> Response {
         self.shared.exporter.as_ref().map_or_else(|| Response::new(Body::empty()), exposition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_well_while_every_target_is_and_nothing_works_when_none_does() {
+        use State::{Degraded, Healthy, Idle, NoCredentials, Unavailable};
+        for (states, expected) in [
+            (&[Healthy][..], Healthy),
+            (&[Idle, Healthy], Healthy),
+            (&[Idle, Idle], Idle),
+            (&[Unavailable, Idle], Degraded),
+            (&[Healthy, NoCredentials], Degraded),
+            (&[Degraded], Degraded),
+            (&[NoCredentials], NoCredentials),
+            (&[NoCredentials, Unavailable], Unavailable),
+        ] {
+            assert_eq!(overall(states), expected, "{states:?}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use protocol::anthropic;
 use crate::error::{ApiError, Kind};
 use crate::learned::Lessons;
 use crate::settings::Settings;
-use crate::ways::Way;
+use crate::ways::{Candidate, Way};
 use crate::wishes::Wishes;
 
 /// What there is to know of a request beside its body.
@@ -29,6 +29,8 @@ pub(crate) struct Asking<'a> {
 
 /// What a request becomes.
 pub(crate) struct Prepared {
+    /// Where it goes: a place in the list of targets, the first unless somebody chose another.
+    pub(crate) target: usize,
     pub(crate) way: Way,
     pub(crate) body: Bytes,
     /// What travels beside the body.
@@ -49,6 +51,8 @@ impl Prepared {
     ) -> Result<Self, ApiError> {
         match way {
             Way::Native(route) => Self::native(doc, route, ask, settings),
+            // What InvokeModel would be sent is what is counted.
+            Way::Count => Self::native(doc, Route::InvokeModel, ask, settings),
             Way::Converse => {
                 let request = anthropic::parse(doc.text())
                     .map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
@@ -84,11 +88,12 @@ impl Prepared {
         let body = converted.value.body.into();
         let headers = message_headers(&converted.value.betas);
         let (losses, names) = (converted.losses, converted.names);
-        Ok(Self { way: Way::Native(route), body, headers, tools: false, losses, names })
+        Ok(Self { target: 0, way: Way::Native(route), body, headers, tools: false, losses, names })
     }
 
     fn invoking(converted: Converted<Vec<u8>>, wishes: &Wishes) -> Self {
         Self {
+            target: 0,
             way: Way::Native(Route::InvokeModel),
             body: converted.value.into(),
             headers: wishes.headers().to_vec(),
@@ -96,6 +101,10 @@ impl Prepared {
             losses: converted.losses,
             names: converted.names,
         }
+    }
+
+    pub(crate) fn at(&self) -> Candidate {
+        Candidate { target: self.target, way: self.way }
     }
 
     /// Converts a Messages body that came to InvokeModel, for a model that is spoken to through Converse.
@@ -129,6 +138,7 @@ impl Prepared {
             ApiError::new(Kind::Internal, format!("the request cannot be written: {error}"))
         })?;
         Ok(Self {
+            target: 0,
             way: Way::Converse,
             body: body.into(),
             headers: Vec::new(),
@@ -171,7 +181,7 @@ impl Decoder {
         let relay =
             |names: Names| Box::new(Relay::new(&reply.model).with_hour_writes(hour_writes).with_names(names));
         match way {
-            Way::Native(Route::InvokeModel) => Self::Invoked(relay(names)),
+            Way::Native(Route::InvokeModel) | Way::Count => Self::Invoked(relay(names)),
             Way::Native(Route::Messages | Route::Mantle) => Self::Addressed(relay(names)),
             Way::Converse => Self::Converse(Box::new(converse::Stream::new(names, reply))),
         }

@@ -3,7 +3,7 @@
 //! One request, top to bottom: [`httpd`] accepts it · `handle` gives it an id, a route and a record · `messages` reads it top
 //! to bottom: authenticate, read, admit, convert, call, answer, settle · `switches` refuses what the operator has switched
 //! off, `fetch` gets what stands behind URLs · `profiles` finds the model that an ARN hides · `lane` knows the two ways to and from Bedrock ·
-//! `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
+//! `targets` says where it may go and in which order, `tour` when it moves on, `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
 //!
 //! Beside it: `count_tokens` counts and runs nothing · `ingress` takes Bedrock's own operations, bytes in and frames out.
 
@@ -35,6 +35,8 @@ mod simulate;
 mod start;
 mod stream;
 mod switches;
+mod targets;
+mod tour;
 mod upstream;
 mod ways;
 mod wishes;

@@ -23,8 +23,9 @@ use crate::refusal;
 use crate::request_id::message_id;
 use crate::stream;
 use crate::switches;
+use crate::targets;
+use crate::tour::Served;
 use crate::upstream::{self, Job};
-use crate::ways::Way;
 use crate::wishes::Wishes;
 
 /// Headers that name a session, the first present one counts.
@@ -49,19 +50,21 @@ pub(crate) async fn create(
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages", false)).await?;
     let embedded = switches::embedded(gateway, &doc, &ask, &mut held).await?;
+    let (resolution, plan) = targets::plan(gateway, &mut admission, &context.headers)?;
     let job = Job {
         gateway: gateway.clone(),
         body: embedded.as_ref().unwrap_or(&body).clone(),
         beta_headers: beta_headers(&context.headers),
         wishes: Wishes::of(&context.headers),
-        resolution: admission.resolution().clone(),
+        resolution,
+        plan,
         input_estimate: ask.input_estimate,
         counting: false,
     };
     let prepared = if embedded.is_none() { job.prepare(&doc) } else { job.prepare_anew() }?;
     note_losses(gateway, &prepared);
     let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job, &prepared));
-    upstream::sending(record, &job.resolution);
+    upstream::sending(record, &job.resolution, &job.first(&prepared).place);
     let hour_writes = switches::hour_writes(&gateway.shared.settings, &ask, &job.resolution);
     let reply = Reply { id: message_id(), model: ask.model.into_owned() };
     if ask.stream {
@@ -105,6 +108,7 @@ async fn whole(
     let made = match job.send(&mut admission, prepared).await {
         Ok(answered) => {
             record.attempts(answered.attempts);
+            answered.served.note(&mut admission, record);
             let (way, names) = (answered.prepared.way, &answered.prepared.names);
             let answer = Answer::new(way.lane(), &answered.reply.body, names, &said.reply, said.hour_writes);
             answer.map(|answer| (answer, answered))
@@ -129,7 +133,7 @@ async fn whole(
             let mut response = handle::private(handle::json(StatusCode::OK, answer.body));
             if let Some(debug) = &said.debug {
                 let id = upstream.reply.request_id.as_deref();
-                debug.apply(response.headers_mut(), upstream.prepared.way, upstream.attempts, id);
+                debug.apply(response.headers_mut(), &upstream.served, upstream.attempts, id);
             }
             Ok(response)
         }
@@ -307,7 +311,7 @@ impl Debug {
     pub(crate) fn apply(
         &self,
         headers: &mut HeaderMap,
-        way: Way,
+        served: &Served,
         attempts: u32,
         upstream_request_id: Option<&str>,
     ) {
@@ -316,10 +320,13 @@ impl Debug {
                 headers.insert(HeaderName::from_static(name), value);
             }
         };
-        put("x-outcrop-model", &self.model);
-        put("x-outcrop-lane", lane_name(way.lane()));
-        put("x-outcrop-route", way.name());
-        put("x-outcrop-target", "default");
+        match &served.moved {
+            Some(there) => put("x-outcrop-model", &refusal::scrubbed(&there.upstream_id)),
+            None => put("x-outcrop-model", &self.model),
+        }
+        put("x-outcrop-lane", lane_name(served.way.lane()));
+        put("x-outcrop-route", served.way.name());
+        put("x-outcrop-target", &served.place.target);
         put("x-outcrop-attempts", &attempts.to_string());
         put("x-outcrop-upstream-request-id", upstream_request_id.unwrap_or_default());
         put("x-outcrop-loss", &self.losses);

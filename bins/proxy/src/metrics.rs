@@ -14,6 +14,7 @@ use policy::{Denial, Tokens};
 use store::usage::WriterStats;
 
 use crate::record::lane_name;
+use crate::targets::Targets;
 
 /// Handles that one worker has used so far: looking one up in the exporter's registry costs ten times more than here.
 #[derive(Default)]
@@ -23,6 +24,7 @@ pub(crate) struct Metrics {
     overhead: Handles<(&'static str, &'static str), Histogram>,
     first_byte: Handles<(&'static str, &'static str), Histogram>,
     tokens: Handles<&'static str, Arc<TokenCounters>>,
+    upstream: Handles<(usize, &'static str, &'static str), Counter>,
 }
 
 /// Count and duration of requests of one kind.
@@ -125,6 +127,16 @@ impl Metrics {
         }
     }
 
+    /// One call to a target, which has its place in the list and its name.
+    pub(crate) fn upstream(&self, target: (usize, &Arc<str>), model: &'static str, outcome: &'static str) {
+        let (index, name) = target;
+        let counter = self.upstream.get((index, model, outcome), || {
+            counter!("outcrop_upstream_requests_total",
+                "target" => Arc::clone(name), "model" => model, "outcome" => outcome)
+        });
+        counter.increment(1);
+    }
+
     // The rest is rare enough for the registry's own look-up.
 
     #[expect(clippy::unused_self, reason = "every metric is reached the same way")]
@@ -164,11 +176,19 @@ impl Metrics {
     }
 
     #[expect(clippy::unused_self, reason = "every metric is reached the same way")]
-    pub(crate) fn retries(&self, attempts: u32) {
+    pub(crate) fn retries(&self, target: &Arc<str>, attempts: u32) {
         if attempts > 1 {
-            counter!("outcrop_upstream_retries_total", "target" => "default")
+            counter!("outcrop_upstream_retries_total", "target" => Arc::clone(target))
                 .increment(u64::from(attempts - 1));
         }
+    }
+}
+
+/// How the targets are, as of now.
+pub(crate) fn targets(targets: &Targets) {
+    for target in targets.iter() {
+        gauge!("outcrop_target_state", "target" => Arc::clone(&target.place.target))
+            .set(target.observed().level());
     }
 }
 
@@ -197,7 +217,11 @@ pub(crate) fn describe() {
         ("outcrop_pings_total", "Pings sent into silent streams."),
         ("outcrop_stream_errors_total", "Streams that ended with an error event."),
         ("outcrop_losses_total", "Parts of requests that could not be carried, by reason."),
-        ("outcrop_upstream_retries_total", "Upstream calls beyond the first of a request."),
+        (
+            "outcrop_upstream_requests_total",
+            "Calls to a target, repetitions there included, by how they ended.",
+        ),
+        ("outcrop_upstream_retries_total", "Repetitions at the same target."),
         ("outcrop_usage_rows_written_total", "Usage rows by outcome."),
     ] {
         describe_counter!(name, help);
@@ -214,6 +238,7 @@ pub(crate) fn describe() {
     }
     for (name, help) in [
         ("outcrop_requests_in_flight", "Requests being answered."),
+        ("outcrop_target_state", "By the calls of the last minute: 1 is well, 0.5 mostly failing, 0 out."),
         ("outcrop_usage_queue_rows", "Usage rows waiting in memory."),
         ("outcrop_usage_spooled_rows", "Usage rows waiting on disk."),
         ("outcrop_build_info", "1, labelled with the version."),

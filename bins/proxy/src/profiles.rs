@@ -103,14 +103,25 @@ pub(crate) async fn behind(
 async fn look_up(gateway: &Gateway, arn: &str) -> Result<Arc<str>, ApiError> {
     let region = name::application_profile_region(arn).unwrap_or_default();
     let shown = without_account(arn);
-    let models = match gateway.bedrock.models_behind(arn, region).await {
-        Ok(models) => models,
-        Err(error) => {
-            tracing::warn!(profile = shown, kind = ?error.kind, code = error.code.as_deref(),
-                message = %scrubbed(&error.message), "an inference profile could not be looked up");
-            return Err(refused(&shown, &error));
+    let mut answer = Err(by_hand(&shown, "there is no target"));
+    // Only its own account knows it: where that is none that we know, each of the region is asked.
+    for (asked, target) in gateway.targets.of_arn(arn).into_iter().enumerate() {
+        match target.client.models_behind(arn, region).await {
+            Ok(models) => {
+                answer = Ok(models);
+                break;
+            }
+            Err(error) => {
+                tracing::warn!(profile = shown, target = %target.place.target, kind = ?error.kind,
+                    code = error.code.as_deref(), message = %scrubbed(&error.message),
+                    "an inference profile could not be looked up");
+                if asked == 0 {
+                    answer = Err(refused(&shown, &error));
+                }
+            }
         }
-    };
+    }
+    let models = answer?;
     let found = base_model(&models).ok_or_else(|| by_hand(&shown, "it names none"))?;
     tracing::info!(profile = shown, model = found, "an inference profile was looked up");
     Ok(found.into())

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use boot::logs::Value;
-use catalog::Lane;
+use catalog::{Lane, Resolution};
 use http::StatusCode;
-use policy::{Now, Tokens};
+use policy::{Now, Place, Tokens};
 
 use crate::error::Kind;
 use crate::metrics::Metrics;
@@ -36,6 +36,7 @@ struct CallFacts {
     /// Catalogue id or `other`: a bounded label.
     label: &'static str,
     lane: Lane,
+    target: Arc<str>,
     attempts: u32,
     tokens: Option<Tokens>,
     sent: Option<Instant>,
@@ -86,12 +87,26 @@ impl Record {
     }
 
     /// The upstream call is about to be made.
-    pub(crate) fn sending(&mut self, resolution: &catalog::Resolution, now: Instant) {
-        let model = resolution.upstream_id.clone();
-        let label = if catalog::is_known(resolution.model) { resolution.model.id } else { "other" };
-        let lane = resolution.lane();
+    pub(crate) fn sending(&mut self, resolution: &Resolution, place: &Place, now: Instant) {
+        let call = CallFacts {
+            model: resolution.upstream_id.clone(),
+            label: model_label(resolution),
+            lane: resolution.lane(),
+            target: Arc::clone(&place.target),
+            attempts: 0,
+            tokens: None,
+            sent: Some(now),
+        };
+        self.facts(|facts| facts.call = Some(call));
+    }
+
+    /// It went to another place in the end.
+    pub(crate) fn goes_to(&mut self, place: &Place, resolution: &Resolution) {
         self.facts(|facts| {
-            facts.call = Some(CallFacts { model, label, lane, attempts: 0, tokens: None, sent: Some(now) });
+            if let Some(call) = &mut facts.call {
+                call.target = Arc::clone(&place.target);
+                call.model.clone_from(&resolution.upstream_id);
+            }
         });
     }
 
@@ -195,6 +210,7 @@ impl Facts {
                 ("stream", Value::Flag(self.stream)),
                 ("model", call.map_or(Value::Absent, |call| Value::Text(&call.model))),
                 ("lane", text(call.map(|call| lane_name(call.lane)))),
+                ("target", call.map_or(Value::Absent, |call| Value::Text(&call.target))),
                 ("attempts", number(call.map(|call| call.attempts.into()))),
                 ("input_tokens", number(tokens.map(|tokens| tokens.input))),
                 ("output_tokens", number(tokens.map(|tokens| tokens.output))),
@@ -208,6 +224,11 @@ impl Facts {
             ],
         );
     }
+}
+
+/// Catalogue id or `other`: a bounded label.
+pub(crate) fn model_label(resolution: &Resolution) -> &'static str {
+    if catalog::is_known(resolution.model) { resolution.model.id } else { "other" }
 }
 
 pub(crate) fn lane_name(lane: Lane) -> &'static str {

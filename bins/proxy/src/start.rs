@@ -25,6 +25,7 @@ use crate::request_id::RequestId;
 use crate::route::Dialect;
 use crate::settings::{Cli, Secret, Settings};
 use crate::simulate;
+use crate::targets::{self, Targets};
 use crate::ways::Cooling;
 
 /// After the error events: time for them to leave.
@@ -53,7 +54,7 @@ pub struct Gate {
     server: Server,
     metrics_server: Option<Server>,
     shared: Arc<Shared>,
-    bedrock: bedrock::Client,
+    targets: Targets,
     phase: watch::Sender<Phase>,
     usage: WriterHandle,
     recorder: Recorder,
@@ -83,9 +84,7 @@ impl Gate {
             Some(_) => Some(simulate::fresh_key(store.as_ref(), &hasher).await?),
             None => None,
         };
-        let bedrock = bedrock::Client::connect(bedrock_settings(&settings, simulator.as_ref()))
-            .await
-            .map_err(|error| StartError::Setting(format!("Bedrock: {}", error.message)))?;
+        let targets = Box::pin(targets::connect(&settings, simulator.as_ref())).await?;
         let options = WriterOptions {
             queue_rows: settings.store.usage_queue_rows as usize,
             flush_interval: settings.store.usage_flush_interval.0,
@@ -95,7 +94,7 @@ impl Gate {
         };
         let (recorder, usage) =
             Writer::start(Arc::clone(&store), options).map_err(failed("the usage writer cannot start"))?;
-        let policy = policy(&settings, &bedrock, Arc::clone(&store), hasher, recorder.clone());
+        let policy = policy(&settings, &targets, Arc::clone(&store), hasher, recorder.clone());
         let server =
             bind(&settings, SocketAddr::new(settings.listen.host, settings.listen.port), "HOST, PORT")?;
         let metrics_server = metrics_server(&settings, exporter.is_some())?;
@@ -114,7 +113,7 @@ impl Gate {
             started: Instant::now(),
             in_flight: InFlight::default(),
         });
-        Ok(Self { server, metrics_server, shared, bedrock, phase, usage, recorder, fresh_key, simulator })
+        Ok(Self { server, metrics_server, shared, targets, phase, usage, recorder, fresh_key, simulator })
     }
 
     /// Where it listens.
@@ -140,14 +139,15 @@ impl Gate {
     /// Serves until `terminated`, then drains: readiness says no while requests are still accepted; then open ones
     /// finish; then what still streams gets an error event.
     pub async fn serve(self, terminated: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { server, metrics_server, shared, bedrock, phase, usage, recorder, simulator, .. } = self;
-        tracing::info!(address = %server.local_addr(), region = bedrock.region(), "outcrop-proxy is serving");
-        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), recorder));
+        let Self { server, metrics_server, shared, targets, phase, usage, recorder, simulator, .. } = self;
+        let region = &*targets.first().place.region;
+        tracing::info!(address = %server.local_addr(), region, targets = targets.iter().len(), "outcrop-proxy is serving");
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), targets.clone(), recorder));
         let (drain, draining) = Drain::new();
-        let workers = (Arc::clone(&shared), bedrock);
+        let workers = (Arc::clone(&shared), targets);
         let make = move |_| Gateway {
             shared: Arc::clone(&workers.0),
-            bedrock: workers.1.for_worker(),
+            targets: workers.1.for_worker(),
             metrics: Arc::new(Metrics::default()),
         };
         let scraped = metrics_server.map(|server| tokio::spawn(serve_metrics(server, Arc::clone(&shared))));
@@ -227,35 +227,9 @@ fn kept(settings: &Settings) -> Option<Duration> {
     (days > 0).then(|| Duration::from_hours(24 * u64::from(days)))
 }
 
-fn bedrock_settings(settings: &Settings, simulator: Option<&bedrock_sim::Sim>) -> bedrock::Settings {
-    let own = &settings.bedrock;
-    let mut built = bedrock::Settings {
-        region: own.region.clone().or_else(|| own.aws_region.clone()),
-        endpoint_url: own.endpoint_url.clone(),
-        mantle_endpoint_url: own.mantle_endpoint_url.clone(),
-        control_endpoint_url: own.control_endpoint_url.clone(),
-        bearer_token: own.bearer_token.as_ref().map(|token| token.expose().into()),
-        connect_timeout: own.connect_timeout.0,
-        first_byte_timeout: own.first_byte_timeout.0,
-        idle_timeout: own.idle_timeout.0,
-        total_timeout: own.total_timeout.0,
-        max_attempts: own.max_attempts,
-        retry_base: own.retry_base.0,
-        retry_max_wait: own.retry_max_wait.0,
-        retry_budget_percent: own.retry_budget_percent,
-        pool_idle: own.pool_idle.0,
-        max_concurrency: own.max_concurrency,
-        ..bedrock::Settings::default()
-    };
-    if let Some(simulator) = simulator {
-        simulate::point_at(&mut built, simulator);
-    }
-    built
-}
-
 fn policy(
     settings: &Settings,
-    bedrock: &bedrock::Client,
+    targets: &Targets,
     store: Arc<dyn Store>,
     hasher: store::KeyHasher,
     recorder: Recorder,
@@ -272,8 +246,7 @@ fn policy(
             "base" => Scope::Base,
             _ => Scope::Global,
         },
-        region: bedrock.region().to_owned(),
-        target: "default".to_owned(),
+        place: targets.first().place.clone(),
         allow_unknown_models: settings.models.allow_unknown.0,
         rates: settings.rates.config(),
     };
@@ -324,12 +297,13 @@ async fn serve_metrics(server: Server, shared: Arc<Shared>) {
 }
 
 /// Keeps the exporter's figures fresh, scraped or not.
-async fn upkeep(shared: Arc<Shared>, recorder: Recorder) {
+async fn upkeep(shared: Arc<Shared>, targets: Targets, recorder: Recorder) {
     let Some(exporter) = &shared.exporter else { return };
     let mut pace = tokio::time::interval(boot::metrics::UPKEEP);
     loop {
         pace.tick().await;
         metrics::usage(&recorder.stats());
+        metrics::targets(&targets);
         exporter.upkeep();
     }
 }

@@ -67,7 +67,7 @@ pub(crate) async fn reply(
         input_estimate: job.input_estimate,
         _held: held,
     };
-    let way = prepared.way;
+    let first = job.first(&prepared);
     let mut pending: Pending = Box::pin(job.open(prepared));
     let source = match tokio::time::timeout(interval, &mut pending).await {
         Ok(Ok(answered)) => Source::Open(Box::new(answered)),
@@ -88,9 +88,9 @@ pub(crate) async fn reply(
         match &source {
             Source::Open(answered) => {
                 let id = answered.reply.request_id();
-                debug.apply(headers, answered.prepared.way, answered.attempts, id);
+                debug.apply(headers, &answered.served, answered.attempts, id);
             }
-            Source::Pending(_) => debug.apply(headers, way, 0, None),
+            Source::Pending(_) => debug.apply(headers, &first, 0, None),
         }
     }
     let relay = Relay {
@@ -220,8 +220,9 @@ impl Relay {
 
     /// The upstream has answered; nothing more comes where it did so with a whole answer.
     fn opened(&mut self, answered: Answered<Opened>) -> Option<Box<EventStream>> {
-        let Answered { reply: opened, prepared, attempts } = answered;
+        let Answered { reply: opened, prepared, served, attempts } = answered;
         if let Some(admission) = &mut self.admission {
+            served.note(admission, &mut self.record);
             admission.answered(opened.request_id(), attempts);
         }
         self.record.attempts(attempts);

@@ -85,6 +85,26 @@ fn a_refusal_by_a_limit_is_counted_once() {
 }
 
 #[test]
+fn what_each_target_did_is_counted() {
+    let targets = r#"[{"name":"a","region":"us-east-1"},{"name":"b","region":"eu-west-1"}]"#;
+    let (mut child, addr, key) = simulate_with(&[&format!("--bedrock-targets={targets}")]);
+    assert!(ask(&addr, &key).starts_with("HTTP/1.1 200"));
+    let mut tcp = TcpStream::connect(&addr).unwrap();
+    write!(tcp, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    tcp.read_to_string(&mut metrics).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in [
+        r#"outcrop_upstream_requests_total{target="a",model="anthropic.claude-sonnet-4-6",outcome="ok"} 1"#,
+        r#"outcrop_target_state{target="a"} 1"#,
+        r#"outcrop_target_state{target="b"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+#[test]
 fn a_wrong_value_stops_the_start_and_names_every_variable() {
     let output = run(&[], &[("PORT", "eighty"), ("STORE", "mysql"), ("MASTER_API_KEY", "fine")]);
     let message = String::from_utf8_lossy(&output.stderr).into_owned();

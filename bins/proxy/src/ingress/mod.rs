@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use bedrock::{Call, EventStream, Operation};
 use bytes::Bytes;
-use catalog::{Lane, Resolution};
+use catalog::{Lane, Resolution, Route};
 use convert::converse::Reply;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -30,7 +30,10 @@ use crate::lane::{self, Answer, Decoder, Prepared};
 use crate::messages::{self, failure};
 use crate::record::Record;
 use crate::request_id::message_id;
+use crate::targets::{self, Plan};
+use crate::tour::{self, Exchange, Served, Streamed, Tour, Whole};
 use crate::upstream;
+use crate::ways::{Candidate, Way};
 use crate::wishes::Wishes;
 use reader::Reader;
 use refused::Refused;
@@ -81,10 +84,10 @@ pub(crate) async fn call(
         session: messages::session(&context.headers),
     };
     let input_estimate = ask.input_estimate;
-    let admission = messages::admit(gateway, context, &caller, ask).await?;
-    let resolution = admission.resolution().clone();
-    let passage = Passage::new(gateway, &context.headers, operation, resolution, body, input_estimate)?;
-    upstream::sending(record, &passage.resolution);
+    let mut admission = messages::admit(gateway, context, &caller, ask).await?;
+    let planned = targets::plan(gateway, &mut admission, &context.headers)?;
+    let passage = Passage::new(gateway, &context.headers, operation, planned, body, input_estimate)?;
+    upstream::sending(record, &passage.resolution, admission.place());
     if operation.is_stream() {
         return streamed(passage, admission, record, held).await;
     }
@@ -95,7 +98,9 @@ pub(crate) async fn call(
 struct Passage {
     gateway: Gateway,
     operation: Operation,
+    /// At the first target.
     resolution: Resolution,
+    plan: Plan,
     /// As the caller sent it, but for flags and the version.
     body: Bytes,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -111,7 +116,7 @@ impl Passage {
         gateway: &Gateway,
         headers: &HeaderMap,
         operation: Operation,
-        resolution: Resolution,
+        (resolution, plan): (Resolution, Plan),
         body: Bytes,
         input_estimate: u64,
     ) -> Result<Self, ApiError> {
@@ -128,6 +133,7 @@ impl Passage {
             operation,
             messages: version.is_some(),
             resolution,
+            plan,
             body,
             headers: HEADERS.iter().filter_map(|name| known(name)).collect(),
             input_estimate,
@@ -158,11 +164,57 @@ impl Passage {
         changed
     }
 
-    fn call(&self) -> Call<'_> {
+    /// The same operation at each target; what is sent differs in the model's id alone.
+    fn candidates(&self) -> impl Iterator<Item = Candidate> + Clone + use<'_> {
+        let way = match (&self.translated, self.operation) {
+            (Some(prepared), _) => prepared.way,
+            (None, Operation::Converse | Operation::ConverseStream) => Way::Converse,
+            (None, Operation::CountTokens) => Way::Count,
+            (
+                None,
+                Operation::InvokeModel
+                | Operation::InvokeModelWithResponseStream
+                | Operation::Messages { .. },
+            ) => Way::Native(Route::InvokeModel),
+        };
+        let most = if self.plan.single { 1 } else { usize::MAX };
+        self.plan.stops(&self.resolution).map(move |(target, _)| Candidate { target, way }).take(most)
+    }
+
+    fn begin(&self) -> Result<Candidate, ApiError> {
+        tour::begin(&self.gateway, self.candidates(), &self.resolution.base_id)
+    }
+
+    /// Calls the targets, from one to the next where one fails.
+    async fn go<E: Exchange>(&mut self, first: Candidate) -> Result<(E::Reply, Served, u32), bedrock::Error> {
+        let (gateway, resolution) = (self.gateway.clone(), self.resolution.clone());
+        let all: Vec<Candidate> = self.candidates().collect();
+        let mut behind = all.iter().copied().skip_while(move |at| *at != first).skip(1);
+        let mut at = first;
+        let mut tour = Tour::new(&gateway, &resolution, all.len() > 1);
+        loop {
+            let mut answer = tour.ask::<E>(at, &self.call(at), behind.clone()).await;
+            if let Err(error) = &answer
+                && self.taught(error)
+            {
+                answer = tour.ask::<E>(at, &self.call(at), behind.clone()).await;
+            }
+            match answer {
+                Ok(reply) => {
+                    tour.answered(at);
+                    return Ok((reply, tour.served(at, &self.plan), tour.attempts));
+                }
+                Err(error) => at = tour.next(at, error, &mut behind)?,
+            }
+        }
+    }
+
+    fn call(&self, at: Candidate) -> Call<'_> {
+        let resolution = self.plan.moved(at.target).unwrap_or(&self.resolution);
         if let Some(prepared) = &self.translated {
             return Call {
                 operation: prepared.way.operation(self.operation.is_stream()),
-                model_id: &self.resolution.upstream_id,
+                model_id: &resolution.upstream_id,
                 body: prepared.body.clone(),
                 headers: &[],
             };
@@ -171,7 +223,7 @@ impl Passage {
         let counts = self.operation == Operation::CountTokens;
         Call {
             operation: self.operation,
-            model_id: if counts { &self.resolution.base_id } else { &self.resolution.upstream_id },
+            model_id: if counts { &resolution.base_id } else { &resolution.upstream_id },
             body: self.body.clone(),
             headers: &self.headers,
         }
@@ -187,7 +239,6 @@ impl Passage {
     }
 
     fn refused(&self, error: &bedrock::Error) -> Refused {
-        self.gateway.metrics.retries(error.attempts);
         Refused::new(error, &self.resolution, self.input_estimate)
     }
 
@@ -197,31 +248,35 @@ impl Passage {
     }
 }
 
+/// The reply to a call that failed.
+fn unanswered(
+    passage: &Passage,
+    admission: Admission,
+    record: &mut Record,
+    error: &bedrock::Error,
+) -> Response {
+    let refused = passage.refused(error);
+    record.failed(refused.error.kind);
+    admission.settle(failure(&refused.error), Instant::now());
+    refused.response(error.request_id.as_deref())
+}
+
 async fn whole(
     mut passage: Passage,
     mut admission: Admission,
     record: &mut Record,
 ) -> Result<Response, ApiError> {
+    let first = passage.begin()?;
     if passage.operation != Operation::CountTokens {
         admission.called();
     }
-    let mut answer = passage.gateway.bedrock.send(&passage.call()).await;
-    if let Err(error) = &answer
-        && passage.taught(error)
-    {
-        answer = passage.gateway.bedrock.send(&passage.call()).await;
-    }
-    let reply = match answer {
-        Ok(reply) => reply,
-        Err(error) => {
-            let refused = passage.refused(&error);
-            record.failed(refused.error.kind);
-            admission.settle(failure(&refused.error), Instant::now());
-            return Ok(refused.response(error.request_id.as_deref()));
-        }
+    let (reply, served, attempts) = match passage.go::<Whole>(first).await {
+        Ok(answered) => answered,
+        Err(error) => return Ok(unanswered(&passage, admission, record, &error)),
     };
-    admission.answered(reply.request_id.as_deref(), reply.attempts);
-    record.attempts(reply.attempts);
+    served.note(&mut admission, record);
+    admission.answered(reply.request_id.as_deref(), attempts);
+    record.attempts(attempts);
     let now = Instant::now();
     let (body, tokens) = match &passage.translated {
         None => {
@@ -257,24 +312,15 @@ async fn streamed(
     record: &mut Record,
     held: Held,
 ) -> Result<Response, ApiError> {
+    let first = passage.begin()?;
     admission.called();
-    let mut opened = passage.gateway.bedrock.stream(&passage.call()).await;
-    if let Err(error) = &opened
-        && passage.taught(error)
-    {
-        opened = passage.gateway.bedrock.stream(&passage.call()).await;
-    }
-    let events = match opened {
-        Ok(events) => events,
-        Err(error) => {
-            let refused = passage.refused(&error);
-            record.failed(refused.error.kind);
-            admission.settle(failure(&refused.error), Instant::now());
-            return Ok(refused.response(error.request_id.as_deref()));
-        }
+    let (events, served, attempts) = match passage.go::<Streamed>(first).await {
+        Ok(answered) => answered,
+        Err(error) => return Ok(unanswered(&passage, admission, record, &error)),
     };
-    admission.answered(events.request_id(), events.attempts());
-    record.attempts(events.attempts());
+    served.note(&mut admission, record);
+    admission.answered(events.request_id(), attempts);
+    record.attempts(attempts);
     let mut response = opening(&events);
     let reply = passage.reply();
     let reader = if let Some(prepared) = passage.translated {

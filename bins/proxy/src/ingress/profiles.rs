@@ -15,7 +15,6 @@ use crate::route::percent_decoded;
 /// The list, the newest models first.
 pub(crate) async fn list(gateway: &Gateway, context: &Context) -> Result<Response, ApiError> {
     let caller = gateway.authenticate(context).await?;
-    let region = gateway.bedrock.region();
     let query = context.query.as_deref().unwrap_or_default();
     let parameter = |name: &str| {
         let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
@@ -25,8 +24,8 @@ pub(crate) async fn list(gateway: &Gateway, context: &Context) -> Result<Respons
     let models = gateway.shared.policy.catalog().list();
     let mut all: Vec<Value> = Vec::new();
     for model in models.into_iter().filter(|model| of_the_system && caller.may_use(model.id)) {
-        let reachable = model.prefixes.iter().filter(|prefix| reaches(region, prefix));
-        all.extend(reachable.map(|prefix| profile(region, prefix, model)));
+        let reachable = model.prefixes.iter().filter_map(|prefix| Some((prefix, region(gateway, prefix)?)));
+        all.extend(reachable.map(|(prefix, region)| profile(region, prefix, model)));
     }
     let from = parameter("nextToken").map_or(Ok(0), |token| token.parse()).unwrap_or(all.len());
     let most = match parameter("maxResults").map(|text| text.parse::<usize>()) {
@@ -55,7 +54,6 @@ pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Resul
         let body = application(id, region, &resolution).to_string();
         return Ok(handle::private(handle::json(StatusCode::OK, body)));
     }
-    let region = gateway.bedrock.region();
     let plain = match name::arn(id) {
         Some(name::Arn::Named(inner)) => inner,
         Some(name::Arn::Hidden) => "",
@@ -64,20 +62,20 @@ pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Resul
     let found = name::split_prefix(plain).and_then(|(prefix, base)| {
         let model = gateway.shared.policy.catalog().find(base)?;
         let known = model.id == base && model.prefixes.contains(&prefix) && caller.may_use(model.id);
+        let region = region(gateway, prefix).unwrap_or(&gateway.targets.first().place.region);
         known.then(|| profile(region, prefix, model))
     });
     Ok(handle::private(handle::json(StatusCode::OK, found.ok_or_else(missing)?.to_string())))
 }
 
-fn missing() -> ApiError {
-    ApiError::new(Kind::ModelNotFound, "The requested inference profile was not found.")
+/// The region of the first target that can call profiles with this prefix.
+fn region<'a>(gateway: &'a Gateway, prefix: &str) -> Option<&'a str> {
+    let mut regions = gateway.targets.iter().map(|target| &*target.place.region);
+    regions.find(|region| name::reaches(region, prefix))
 }
 
-fn reaches(region: &str, prefix: &str) -> bool {
-    match prefix {
-        "global" => name::reaches_global(region),
-        geography => name::geographies(region).contains(&geography),
-    }
+fn missing() -> ApiError {
+    ApiError::new(Kind::ModelNotFound, "The requested inference profile was not found.")
 }
 
 /// A profile of the account's own, as far as it matters to a caller that knows its ARN: the model behind it.

@@ -6,6 +6,7 @@
 mod features;
 mod read;
 mod routes;
+mod targets;
 mod values;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use features::{Betas, Caching, Fetching, RateLimits, Switches};
 pub use read::{Problem, command, effective, read};
 pub(crate) use routes::Routes;
+pub(crate) use targets::{Accounts, Target, Targets};
 pub(crate) use values::{Flag, Hosts, List, Mapping, Millis, Seconds, Secret, Trust};
 
 /// Outcrop's data plane: the Anthropic Messages API in front, AWS Bedrock behind.
@@ -61,6 +63,8 @@ pub struct Settings {
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) bedrock: Bedrock,
+    #[command(flatten)]
+    pub(crate) accounts: Accounts,
     #[command(flatten)]
     pub(crate) models: Models,
     #[command(flatten)]
@@ -192,7 +196,8 @@ pub(crate) struct Bedrock {
     /// `mantle` that of bedrock-mantle; where one fails before the first byte, the next is tried.
     #[arg(long, env = "BEDROCK_ROUTES", default_value = "{}", value_name = "JSON")]
     pub(crate) routes: Routes,
-    /// How long a route that failed is passed over where there is another, in seconds.
+    /// How long a target or route that failed is passed over for a model where there is another, in seconds, unless the
+    /// upstream itself says how long.
     #[arg(long, env = "TARGET_COOLDOWN_SECONDS", default_value = "30", value_name = "SECONDS")]
     pub(crate) target_cooldown: Seconds,
     /// Overrides the address of Bedrock's control plane [default: BEDROCK_ENDPOINT_URL where that is on this machine, else
@@ -214,9 +219,9 @@ pub(crate) struct Bedrock {
     /// A whole call that is not streamed, in seconds; streams have no total cap.
     #[arg(long, env = "BEDROCK_TIMEOUT", default_value = "1800", value_name = "SECONDS")]
     pub(crate) total_timeout: Seconds,
-    /// Tries of one request, the first included.
+    /// Tries of one request over all targets and routes, the first included.
     #[arg(long, env = "BEDROCK_MAX_ATTEMPTS", default_value = "3", value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=10))]
+        value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) max_attempts: u32,
     /// First back-off, in milliseconds; doubled each time, with full jitter.
     #[arg(long, env = "BEDROCK_RETRY_BASE_MS", default_value = "250", value_name = "MS")]
@@ -224,11 +229,11 @@ pub(crate) struct Bedrock {
     /// A longer Retry-After is passed on to the caller, in seconds.
     #[arg(long, env = "BEDROCK_RETRY_MAX_WAIT_SECONDS", default_value = "5", value_name = "SECONDS")]
     pub(crate) retry_max_wait: Seconds,
-    /// Retries may be this many percent of requests.
+    /// Retries, moves to another target or route included, may be this many percent of requests.
     #[arg(long, env = "BEDROCK_RETRY_BUDGET_PERCENT", default_value = "20", value_name = "PERCENT",
         value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) retry_budget_percent: u32,
-    /// Calls at once; 0 is no limit.
+    /// Calls at once to each target; 0 is no limit.
     #[arg(long, env = "BEDROCK_MAX_CONCURRENCY", default_value = "0", value_name = "N")]
     pub(crate) max_concurrency: usize,
     /// Life of an idle upstream connection, in seconds; shorter than Bedrock's.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
-use super::Cli;
+use super::{Cli, Settings};
 
 /// Other names of the same setting.
 const ALIASES: &[(&str, &str)] = &[
@@ -81,8 +81,9 @@ pub fn read(
         line.push("--store=memory".into());
     }
     let matches = without_environment(command).get_matches_from(line);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let crossed = cross_checks(&cli);
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut crossed = cross_checks(&cli);
+    crossed.extend(cli.settings.accounts.take_tokens(&environment));
     if crossed.is_empty() { Ok(cli) } else { Err(crossed) }
 }
 
@@ -139,6 +140,7 @@ fn cross_checks(cli: &Cli) -> Vec<Problem> {
         // Kept in the same tables as the hashes it would protect nothing.
         say("KEY_HASH_SECRET", "must be set with STORE=dynamodb, to the same for every program");
     }
+    target_checks(settings, &mut say);
     if settings.general.environment.eq_ignore_ascii_case("production") {
         if !settings.keys.require_api_key.0 {
             say("REQUIRE_API_KEY", "cannot be false with ENVIRONMENT=production");
@@ -154,6 +156,27 @@ fn cross_checks(cli: &Cli) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// What is wrong between the settings of the one target and the list of several.
+fn target_checks(settings: &Settings, say: &mut impl FnMut(&str, &str)) {
+    let (accounts, bedrock) = (&settings.accounts, &settings.bedrock);
+    let alone = [
+        ("BEDROCK_CROSS_ACCOUNT_ROLE_ARN", &accounts.role_arn),
+        ("BEDROCK_CROSS_ACCOUNT_EXTERNAL_ID", &accounts.external_id),
+        ("BEDROCK_ENDPOINT_URL", &bedrock.endpoint_url),
+        ("BEDROCK_MANTLE_ENDPOINT_URL", &bedrock.mantle_endpoint_url),
+        ("BEDROCK_CONTROL_ENDPOINT_URL", &bedrock.control_endpoint_url),
+    ];
+    if accounts.targets.is_some() {
+        for (name, _) in alone.into_iter().filter(|(_, value)| value.is_some()) {
+            say(name, "is of the one target without BEDROCK_TARGETS; say it in the list instead");
+        }
+    } else if accounts.role_arn.is_some() && bedrock.bearer_token.is_some() {
+        say("BEDROCK_CROSS_ACCOUNT_ROLE_ARN", "cannot be used together with AWS_BEARER_TOKEN_BEDROCK");
+    } else if accounts.role_arn.is_none() && accounts.external_id.is_some() {
+        say("BEDROCK_CROSS_ACCOUNT_EXTERNAL_ID", "there is no BEDROCK_CROSS_ACCOUNT_ROLE_ARN that it is for");
+    }
 }
 
 fn weak(secret: &str) -> bool {
@@ -244,6 +267,25 @@ mod tests {
         let cli = with(&["--dynamodb-table-prefix=p-"], &right).unwrap();
         assert_eq!(cli.settings.dynamodb.table_prefix, "p-");
         assert_eq!(cli.settings.dynamodb.full_names(), [("usage", "rows".to_owned())]);
+    }
+
+    #[test]
+    fn the_one_target_and_the_list_of_several_exclude_each_other() {
+        let list = r#"[{"name": "a", "region": "eu-west-1", "bearer_token_env": "A_TOKEN"}]"#;
+        let role = "arn:aws:iam::123456789012:role/models";
+        let names = |environment: &[(&str, &str)]| {
+            let problems = with(&[], environment).err().unwrap_or_default();
+            problems.into_iter().map(|problem| problem.name).collect::<Vec<_>>()
+        };
+        let (targets, token) = (("BEDROCK_TARGETS", list), ("A_TOKEN", "ABSK"));
+        let assumed = ("BEDROCK_CROSS_ACCOUNT_ROLE_ARN", role);
+        assert_eq!(names(&[targets, token]), [""; 0]);
+        assert_eq!(names(&[targets]), ["BEDROCK_TARGETS"], "its API key is not there");
+        assert_eq!(names(&[targets, token, assumed]), [assumed.0]);
+        assert_eq!(names(&[assumed, ("BEDROCK_API_KEY", "ABSK")]), [assumed.0]);
+        let external = ("BEDROCK_CROSS_ACCOUNT_EXTERNAL_ID", "x");
+        assert_eq!(names(&[external]), [external.0]);
+        assert_eq!(names(&[external, assumed]), [""; 0]);
     }
 
     #[test]
