@@ -18,7 +18,7 @@ pub const MASTER: &str = "master-key-of-the-black-box-tests";
 /// The pepper of [`Options::with_keys`].
 pub const HASH_SECRET: &str = "a-hash-secret-of-thirty-two-bytes-or-more";
 /// What the gateway authenticates to the simulator with.
-const BEDROCK_KEY: &str = "ABSKblackboxtests";
+pub const BEDROCK_KEY: &str = "ABSKblackboxtests";
 
 /// How a test wants its gateway.
 #[derive(Debug, Default)]
@@ -95,6 +95,12 @@ impl Gateway {
         ];
         if options.signed {
             line.retain(|known| !known.starts_with("--aws-bearer-token-bedrock"));
+        }
+        // These are of the one target that there is without a list.
+        if options.settings.iter().any(|setting| setting.starts_with("--bedrock-targets=")) {
+            line.retain(|known| {
+                !known.starts_with("--bedrock-endpoint-url") && !known.starts_with("--bedrock-mantle")
+            });
         }
         // A setting of the test replaces the one above: an argument may be given once.
         for setting in options.settings {

@@ -14,7 +14,7 @@ mod caller;
 mod gateway;
 
 pub use caller::{Caller, Reply, events};
-pub use gateway::{Gateway, HASH_SECRET, MASTER, Options};
+pub use gateway::{BEDROCK_KEY, Gateway, HASH_SECRET, MASTER, Options};
 
 /// A model of each lane.
 pub const CLAUDE: &str = "claude-sonnet-4-6";

@@ -7,10 +7,11 @@ use store::RowStatus;
 
 const ROUTES: [&str; 3] = ["invoke", "messages", "mantle"];
 
+/// Each route is tried once.
 fn by(routes: &str) -> Options {
     Options::with(&[
         &format!("--bedrock-routes={{\"*claude*\":{routes}}}"),
-        "--bedrock-max-attempts=1",
+        &format!("--bedrock-max-attempts={}", routes.split(',').count()),
         "--debug-headers=true",
     ])
 }
