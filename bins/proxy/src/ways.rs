@@ -99,6 +99,11 @@ struct Rest {
     why: Why,
 }
 
+/// After throttling that names no wait; Bedrock's never does.
+const THROTTLED: Duration = Duration::from_secs(3);
+/// However long an upstream asks for.
+const LONGEST: Duration = Duration::from_mins(5);
+
 /// Candidates that failed, each for one model: passed over until their time is up, then tried by one request at a time.
 #[derive(Debug)]
 pub(crate) struct Cooling {
@@ -163,12 +168,15 @@ impl Cooling {
         shortest
     }
 
-    /// It failed, and cools for as long as the upstream asks for, or else for the usual time.
+    /// It failed, and cools for as long as the upstream asks for, or else for the usual time. Quotas refill all the time: who
+    /// was throttled cools briefly, or a short burst on every target would shut a model out.
     pub(crate) fn failed(&self, at: Candidate, model: &str, error: &bedrock::Error, now: Instant) {
         if self.time.is_zero() {
             return;
         }
-        let rest = Rest { until: now + error.retry_after.unwrap_or(self.time), why: Why::of(error) };
+        let why = Why::of(error);
+        let usual = if why == Why::Throttled { self.time.min(THROTTLED) } else { self.time };
+        let rest = Rest { until: now + error.retry_after.map_or(usual, |asked| asked.min(LONGEST)), why };
         let mut rests = self.rests.write().unwrap_or_else(PoisonError::into_inner);
         if rests.len() >= MOST {
             rests.retain(|_, rest| now < rest.until);
@@ -203,10 +211,10 @@ mod tests {
     fn a_failed_way_is_passed_over_for_its_model_alone_until_one_probe_finds_it_working() {
         let cooling = Cooling::new(TIME);
         let start = Instant::now();
-        let throttled = error(Cause::Throttling);
+        let down = error(Cause::ServiceUnavailable);
         let converse = Candidate { way: Way::Converse, ..MANTLE };
         assert!(cooling.may_go(MANTLE, "a", start));
-        cooling.failed(MANTLE, "a", &throttled, start);
+        cooling.failed(MANTLE, "a", &down, start);
         assert!(!cooling.may_go(MANTLE, "a", start) && cooling.cools(MANTLE, "a", start));
         assert!(cooling.may_go(MANTLE, "b", start) && cooling.may_go(converse, "a", start));
         assert!(cooling.may_go(ELSEWHERE, "a", start));
@@ -214,11 +222,22 @@ mod tests {
         assert!(!cooling.cools(MANTLE, "a", later));
         assert!(cooling.may_go(MANTLE, "a", later), "the probe");
         assert!(!cooling.may_go(MANTLE, "a", later), "nobody goes with it");
-        cooling.failed(MANTLE, "a", &throttled, later);
+        cooling.failed(MANTLE, "a", &down, later);
         assert!(!cooling.may_go(MANTLE, "a", later + TIME / 2), "a new failure extends the time");
         assert!(cooling.may_go(MANTLE, "a", later + TIME));
         cooling.works(MANTLE, "a");
         assert!(cooling.may_go(MANTLE, "a", later + TIME));
+    }
+
+    #[test]
+    fn who_was_throttled_cools_briefly_and_no_wait_that_is_asked_for_is_endless() {
+        let cooling = Cooling::new(TIME);
+        let start = Instant::now();
+        cooling.failed(MANTLE, "a", &error(Cause::Throttling), start);
+        assert!(cooling.cools(MANTLE, "a", start) && !cooling.cools(MANTLE, "a", start + THROTTLED));
+        let asking = bedrock::Error { retry_after: Some(Duration::MAX), ..error(Cause::Throttling) };
+        cooling.failed(MANTLE, "a", &asking, start);
+        assert!(!cooling.cools(MANTLE, "a", start + LONGEST));
     }
 
     #[test]
