@@ -11,8 +11,10 @@
 
 pub mod fault;
 pub mod keys;
+pub mod rotation;
 pub mod sample;
 pub mod stand_in;
+pub mod totals;
 pub mod usage;
 
 /// Holds a backend to every law: `contract!(name, || async { Some((store, guard)) });`. Behind a semicolon stand laws
@@ -46,6 +48,22 @@ macro_rules! contract {
                 any_executor_will_do
                 a_call_that_was_dropped_leaves_the_store_whole
                 a_store_in_order_answers_its_probe
+            );
+            $crate::contract!(@laws rotation, $open,
+                a_rotated_key_is_found_by_both_hashes_until_the_old_one_ends
+                a_rotation_without_overlap_forgets_the_old_hash_at_once
+                a_second_rotation_leaves_each_older_key_its_own_end
+                a_rotation_from_an_old_version_or_to_a_taken_hash_is_a_conflict
+                of_parallel_rotations_from_one_version_one_succeeds
+                what_happens_to_a_rotated_key_happens_under_each_of_its_hashes
+                a_deleted_key_is_found_by_nothing_and_its_usage_stays
+                of_parallel_deletions_one_succeeds
+            );
+            $crate::contract!(@laws totals, $open,
+                totals_of_many_periods_come_in_order_and_of_one_key
+                whose_usage_there_is_is_listed_in_pages
+                what_was_counted_right_is_left_alone
+                counting_again_amid_bookings_loses_nothing
             );
             $crate::contract!(@laws usage, $open,
                 a_row_is_read_back_as_it_was_written

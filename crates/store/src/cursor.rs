@@ -16,6 +16,14 @@ pub(crate) fn of_row(row: &UsageRow) -> String {
     format!("{}.{}.{}", row.ts.unix_millis(), row.round, row.request_id)
 }
 
+pub(crate) fn of_id(key_id: &KeyId) -> String {
+    key_id.to_string()
+}
+
+pub(crate) fn id_place(cursor: &str) -> Result<KeyId> {
+    cursor.parse().map_err(|_| unknown())
+}
+
 pub(crate) fn key_place(cursor: &str) -> Result<KeyPlace> {
     let (at, id) = cursor.split_once('.').ok_or_else(unknown)?;
     Ok((instant(at)?, id.parse().map_err(|_| unknown())?))

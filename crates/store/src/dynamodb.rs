@@ -8,14 +8,16 @@
 //! none. So calls run on a thread of their own, like those of [`Sqlite`](crate::Sqlite).
 //!
 //! - `tables`: the tables as data. `setup`: making and comparing them. `client`: where, by whom, for how long.
-//! - `keys`, `usage`: the statements. `transact`, `item`, `failure`: what they are made of.
+//! - `keys`, `rotation`, `usage`, `totals`: the statements. `transact`, `item`, `failure`: what they are made of.
 
 mod client;
 mod failure;
 mod item;
 mod keys;
+mod rotation;
 mod setup;
 pub mod tables;
+mod totals;
 mod transact;
 mod usage;
 
@@ -25,8 +27,8 @@ use async_trait::async_trait;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
-    Bucket, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, Recorded, Result, Store,
-    Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery,
+    Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
 };
 use client::Clients;
 use item::{Item, text};
@@ -196,6 +198,17 @@ impl Store for DynamoDb {
         self.call(|db| async move { keys::update(&db, &record).await }).await
     }
 
+    async fn rotate_key(&self, record: &KeyRecord, new: &KeyHash) -> Result<KeyRecord> {
+        record.check()?;
+        let (record, new) = (record.clone(), *new);
+        self.call(|db| async move { rotation::rotate(&db, &record, &new).await }).await
+    }
+
+    async fn delete_key(&self, key_id: &KeyId) -> Result<()> {
+        let key_id = key_id.clone();
+        self.call(|db| async move { rotation::delete(&db, &key_id).await }).await
+    }
+
     async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
         let uses = uses.to_vec();
         self.call(|db| async move {
@@ -238,6 +251,26 @@ impl Store for DynamoDb {
     async fn usage_rows(&self, query: &UsageQuery, page: &Page) -> Result<Listing<UsageRow>> {
         let (query, page) = (query.clone(), page.clone());
         self.call(|db| async move { usage::list(&db, &query, &page).await }).await
+    }
+
+    async fn usage_keys(&self, page: &Page) -> Result<Listing<KeyId>> {
+        let page = page.clone();
+        self.call(|db| async move { totals::keys(&db, &page).await }).await
+    }
+
+    async fn usage_periods(&self, query: &PeriodQuery) -> Result<Vec<(Bucket, Totals)>> {
+        let query = query.clone();
+        self.call(|db| async move { totals::periods(&db, &query).await }).await
+    }
+
+    async fn rebuild_usage(
+        &self,
+        key_id: &KeyId,
+        since: Timestamp,
+        only_compare: bool,
+    ) -> Result<Vec<Corrected>> {
+        let key_id = key_id.clone();
+        self.call(move |db| async move { totals::rebuild(&db, &key_id, since, only_compare).await }).await
     }
 
     /// Takes none: DynamoDB removes expired rows by itself.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Error, NewKey, Result, Timestamp, base62};
+use crate::{Cidr, Error, NewKey, Previous, Result, Timestamp, base62};
 
 /// The public name of a key: `key_` and 16 base-62 characters. Two names stand for callers without a record:
 /// [`KeyId::master`] and [`KeyId::anonymous`]; the store keeps their usage and never a record of theirs.
@@ -156,9 +156,18 @@ pub struct KeyRecord {
     /// The one target of the gateway that it is bound to; absent = any.
     #[serde(default)]
     pub target: Option<String>,
+    /// From where it may be used; absent = from everywhere. An empty list is refused, not stored.
+    #[serde(default)]
+    pub allowed_ips: Option<Vec<Cidr>>,
     /// At most 16 pairs; keys up to 64, values up to 256 characters.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+    /// Older keys of this record, by the time of their rotation. An update does not change them.
+    #[serde(default)]
+    pub previous: Vec<Previous>,
+    /// Not kept: of a record that was found by the hash of an older key, the instant from which on that key is unknown.
+    #[serde(skip)]
+    pub valid_until: Option<Timestamp>,
 }
 
 /// What a record means at an instant.
@@ -217,7 +226,10 @@ impl KeyRecord {
             tpm_limit: None,
             concurrency_limit: None,
             target: None,
+            allowed_ips: None,
             metadata: BTreeMap::new(),
+            previous: Vec::new(),
+            valid_until: None,
         }
     }
 
@@ -245,6 +257,10 @@ impl KeyRecord {
         patterns("allowed_models", self.allowed_models.as_deref())?;
         patterns("denied_models", self.denied_models.as_deref())?;
         optional("target", self.target.as_deref())?;
+        addresses(self.allowed_ips.as_deref())?;
+        for old in &self.previous {
+            optional("idempotency_key", old.idempotency_key.as_deref())?;
+        }
         at_least_one("tpm_limit", self.tpm_limit)?;
         at_least_one("concurrency_limit", self.concurrency_limit.map(u64::from))?;
         if self.metadata.len() > 16 {
@@ -257,7 +273,7 @@ impl KeyRecord {
         Ok(())
     }
 
-    /// What an update makes of `self`: all of `new` but identity and last use, one version on.
+    /// What an update makes of `self`: all of `new` but identity, older keys and last use, one version on.
     pub(crate) fn updated_with(&self, new: &Self) -> Self {
         Self {
             key_id: self.key_id.clone(),
@@ -267,6 +283,8 @@ impl KeyRecord {
             created_at: self.created_at,
             created_by: self.created_by.clone(),
             last_used_at: self.last_used_at,
+            previous: self.previous.clone(),
+            valid_until: None,
             version: self.version + 1,
             ..new.clone()
         }
@@ -293,6 +311,15 @@ fn patterns(field: &str, list: Option<&[String]>) -> Result<()> {
         }
         text(field, pattern, 1..=256)
     })
+}
+
+fn addresses(list: Option<&[Cidr]>) -> Result<()> {
+    match list {
+        Some(list) if !(1..=64).contains(&list.len()) => {
+            Err(Error::invalid("allowed_ips: 1 to 64 blocks; leave the field out to allow every address"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A zero could be read as "none" or, as in the settings, as "no limit".
@@ -328,6 +355,7 @@ mod tests {
     fn a_record_from_before_there_were_limits_and_targets_has_the_defaults() {
         let mut old = serde_json::to_value(record(1)).unwrap();
         for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target"] {
+        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "allowed_ips", "previous"] {
             assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
         }
         let read: KeyRecord = serde_json::from_value(old).unwrap();
@@ -336,6 +364,8 @@ mod tests {
             tpm_limit: None,
             concurrency_limit: None,
             target: None,
+            allowed_ips: None,
+            previous: Vec::new(),
             ..record(1)
         };
         assert_eq!(read, expected);

@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod agreement;
 mod base62;
+mod cidr;
 #[cfg(any(test, feature = "contract"))]
 #[doc(hidden)]
 pub mod contract;
@@ -19,6 +20,7 @@ mod dynamodb;
 mod error;
 mod key;
 mod memory;
+mod rotation;
 pub mod secret;
 mod sqlite;
 mod store;
@@ -27,15 +29,17 @@ pub mod usage;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use cidr::Cidr;
 pub use dynamodb::{DynamoDb, DynamoDbSettings, tables};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{KeyHash, KeyId, KeyRecord, KeyStatus};
 pub use memory::Memory;
+pub use rotation::Previous;
 pub use secret::{KeyForm, KeyHasher, NewKey, PresentedKey, hash_secret};
 pub use sqlite::Sqlite;
 pub use store::{KeyFilter, Listing, Page, Recorded, Store};
 pub use timestamp::Timestamp;
-pub use usage::{Bucket, PicoUsd, RowStatus, Totals, UsageQuery, UsageRow};
+pub use usage::{Bucket, Corrected, PeriodQuery, PicoUsd, RowStatus, Span, Totals, UsageQuery, UsageRow};
 
 /// Where the memory is: `STORE`, and `OUTCROP_DB` or `DYNAMODB_*`.
 #[derive(Debug, Clone, PartialEq, Eq)]

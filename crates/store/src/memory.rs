@@ -9,9 +9,10 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Bucket, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, Recorded, Result, Store,
-    Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery,
+    Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
     cursor::{self, KeyPlace, RowPlace},
+    usage::Rebuild,
 };
 
 /// A store in this process, gone with it. For tests, `--simulate`, and to see what is meant.
@@ -23,7 +24,8 @@ pub struct Memory {
 #[derive(Default)]
 struct State {
     keys: BTreeMap<KeyId, KeyRecord>,
-    hashes: BTreeMap<KeyHash, KeyId>,
+    /// Whose hash it is, and until when if it is an older one.
+    hashes: BTreeMap<KeyHash, (KeyId, Option<Timestamp>)>,
     order: BTreeSet<KeyPlace>,
     rows: BTreeMap<RowPlace, UsageRow>,
     seen: BTreeSet<(String, u32)>,
@@ -57,7 +59,7 @@ impl Store for Memory {
         if state.keys.contains_key(&record.key_id) || state.hashes.contains_key(hash) {
             return Err(Error::new(ErrorKind::Conflict, "a key with this id or hash exists"));
         }
-        state.hashes.insert(*hash, record.key_id.clone());
+        state.hashes.insert(*hash, (record.key_id.clone(), None));
         state.order.insert((record.created_at, record.key_id.clone()));
         state.keys.insert(record.key_id.clone(), record.clone());
         Ok(())
@@ -65,7 +67,8 @@ impl Store for Memory {
 
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<KeyRecord>> {
         let state = self.state();
-        Ok(state.hashes.get(hash).and_then(|id| state.keys.get(id)).cloned())
+        let found = state.hashes.get(hash).and_then(|(id, until)| Some((state.keys.get(id)?, *until)));
+        Ok(found.map(|(record, valid_until)| KeyRecord { valid_until, ..record.clone() }))
     }
 
     async fn key_by_id(&self, key_id: &KeyId) -> Result<Option<KeyRecord>> {
@@ -102,6 +105,40 @@ impl Store for Memory {
         }
         *stored = stored.updated_with(record);
         Ok(stored.clone())
+    }
+
+    async fn rotate_key(&self, record: &KeyRecord, new: &KeyHash) -> Result<KeyRecord> {
+        record.check()?;
+        let until = record.old_valid_until()?;
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(stored) = state.keys.get_mut(&record.key_id) else {
+            return Err(Error::new(ErrorKind::NotFound, format!("no key {}", record.key_id)));
+        };
+        if stored.version != record.version || state.hashes.contains_key(new) {
+            let message = format!("key {} was changed meanwhile, or the hash exists", record.key_id);
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        *stored = stored.rotated_with(record);
+        let now = record.updated_at;
+        state.hashes.retain(|_, (key_id, valid_until)| {
+            if *key_id == record.key_id && valid_until.is_none() {
+                *valid_until = Some(until.unwrap_or(now));
+            }
+            *key_id != record.key_id || valid_until.is_some_and(|at| at > now)
+        });
+        state.hashes.insert(*new, (record.key_id.clone(), None));
+        Ok(stored.clone())
+    }
+
+    async fn delete_key(&self, key_id: &KeyId) -> Result<()> {
+        let mut state = self.state();
+        let Some(record) = state.keys.remove(key_id) else {
+            return Err(Error::new(ErrorKind::NotFound, format!("no key {key_id}")));
+        };
+        state.order.remove(&(record.created_at, record.key_id));
+        state.hashes.retain(|_, (owner, _)| owner != key_id);
+        Ok(())
     }
 
     async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
@@ -159,6 +196,51 @@ impl Store for Memory {
             .cloned()
             .collect();
         Ok(Listing::cut(items, limit, cursor::of_row))
+    }
+
+    async fn usage_keys(&self, page: &Page) -> Result<Listing<KeyId>> {
+        let after = page.cursor.as_deref().map(cursor::id_place).transpose()?;
+        let limit = page.limit.max(1);
+        let items = self
+            .state()
+            .totals
+            .keys()
+            .filter(|(key_id, bucket)| {
+                *bucket == Bucket::Total.to_string() && after.as_ref().is_none_or(|after| key_id > after)
+            })
+            .map(|(key_id, _)| key_id.clone())
+            .take(limit.saturating_add(1))
+            .collect();
+        Ok(Listing::cut(items, limit, cursor::of_id))
+    }
+
+    async fn usage_periods(&self, query: &PeriodQuery) -> Result<Vec<(Bucket, Totals)>> {
+        let (first, last) = query.names();
+        let state = self.state();
+        let range = (query.key_id.clone(), first)..(query.key_id.clone(), last);
+        state.totals.range(range).map(|((_, name), totals)| Ok((name.parse()?, *totals))).collect()
+    }
+
+    async fn rebuild_usage(
+        &self,
+        key_id: &KeyId,
+        since: Timestamp,
+        only_compare: bool,
+    ) -> Result<Vec<Corrected>> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut rebuild = Rebuild::from_day(since);
+        state.rows.values().filter(|row| row.key_id == *key_id).for_each(|row| rebuild.add(row));
+        let stored = state.totals.iter().filter(|((id, _), _)| id == key_id);
+        let corrected = rebuild.compare(stored.map(|((_, name), totals)| (name.clone(), *totals)));
+        for Corrected { bucket, right, .. } in corrected.iter().filter(|_| !only_compare) {
+            let place = (key_id.clone(), bucket.clone());
+            match right {
+                Some(right) => state.totals.insert(place, *right),
+                None => state.totals.remove(&place),
+            };
+        }
+        Ok(corrected)
     }
 
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize> {

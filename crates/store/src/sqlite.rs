@@ -4,11 +4,13 @@
 //! the commit, so that a hundred calls cost one `fsync`. Two threads read, each on a connection of its own; thanks to the
 //! write-ahead log they wait for no writer. Other processes may have the same file open.
 //!
-//! - `keys`, `usage`: the statements. `schema`: tables and their migrations. `worker`: the threads.
+//! - `keys`, `rotation`, `usage`, `totals`: the statements. `schema`: tables and their migrations. `worker`: the threads.
 
 mod failure;
 mod keys;
+mod rotation;
 mod schema;
+mod totals;
 mod usage;
 mod worker;
 
@@ -18,8 +20,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use crate::{
-    Bucket, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, Recorded, Result, Store, Timestamp, Totals,
-    UsageQuery, UsageRow,
+    Bucket, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery, Recorded, Result, Store,
+    Timestamp, Totals, UsageQuery, UsageRow,
 };
 use worker::Workers;
 
@@ -93,6 +95,17 @@ impl Store for Sqlite {
         self.write(move |db| keys::update(db, &record)).await
     }
 
+    async fn rotate_key(&self, record: &KeyRecord, new: &KeyHash) -> Result<KeyRecord> {
+        record.check()?;
+        let (record, new) = (record.clone(), *new);
+        self.write(move |db| rotation::rotate(db, &record, &new)).await
+    }
+
+    async fn delete_key(&self, key_id: &KeyId) -> Result<()> {
+        let key_id = key_id.clone();
+        self.write(move |db| rotation::delete(db, &key_id)).await
+    }
+
     async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
         let uses = uses.to_vec();
         self.write(move |db| keys::touch(db, &uses)).await
@@ -124,6 +137,35 @@ impl Store for Sqlite {
     async fn usage_rows(&self, query: &UsageQuery, page: &Page) -> Result<Listing<UsageRow>> {
         let (query, page) = (query.clone(), page.clone());
         self.read(move |db| usage::list(db, &query, &page)).await
+    }
+
+    async fn usage_keys(&self, page: &Page) -> Result<Listing<KeyId>> {
+        let page = page.clone();
+        self.read(move |db| totals::keys(db, &page)).await
+    }
+
+    async fn usage_periods(&self, query: &PeriodQuery) -> Result<Vec<(Bucket, Totals)>> {
+        let query = query.clone();
+        self.read(move |db| totals::periods(db, &query)).await
+    }
+
+    async fn rebuild_usage(
+        &self,
+        key_id: &KeyId,
+        since: Timestamp,
+        only_compare: bool,
+    ) -> Result<Vec<Corrected>> {
+        let key_id = key_id.clone();
+        if only_compare {
+            // A snapshot, and nobody waits for it.
+            return self
+                .read(move |db| {
+                    let snapshot = db.unchecked_transaction()?;
+                    Ok(totals::compared(&snapshot, &key_id, since)?)
+                })
+                .await;
+        }
+        self.write(move |db| totals::rebuild(db, &key_id, since)).await
     }
 
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize> {

@@ -4,7 +4,10 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::{Bucket, KeyHash, KeyId, KeyRecord, KeyStatus, Result, Timestamp, Totals, UsageQuery, UsageRow};
+use crate::{
+    Bucket, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus, PeriodQuery, Result, Timestamp, Totals, UsageQuery,
+    UsageRow,
+};
 
 /// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.
 ///
@@ -17,8 +20,11 @@ use crate::{Bucket, KeyHash, KeyId, KeyRecord, KeyStatus, Result, Timestamp, Tot
 /// same id, one succeeds and the other gets `Conflict`. A record that breaks a rule of
 /// [`KeyRecord::check`] is `Invalid` and is not written. An update names the version it was made from: of
 /// N updates from one version exactly one succeeds, the others get `Conflict`; the version grows by one. Identity
-/// (`key_id`, `user_id`, `prefix`, `last4`, `created_at`, `created_by`) and `last_used_at` are not changed by an update.
-/// Last use only moves forward, each key's by itself, makes no new version, and may name ids that do not exist. Listings
+/// (`key_id`, `user_id`, `prefix`, `last4`, `created_at`, `created_by`), `previous` and `last_used_at` are not changed by
+/// an update. A rotation gives a record another hash, from one version like an update; under the old hash the record is
+/// found until `valid_until`, which it carries then, and maybe longer: whoever admits by it compares. Several old hashes go
+/// on side by side, each until its own end, and none can be put again before. A deleted key is found by nothing, and its id
+/// and hashes may be put again; its usage stays. Last use only moves forward, each key's by itself, makes no new version, and may name ids that do not exist. Listings
 /// are in order of creation, then id, each record once; a record that is there from the first page to the last is on one
 /// of them, whatever is written in between. A new key may be missing from the listing of its user for a moment, where that
 /// comes from an index. A store never sees a key, only its hash.
@@ -53,6 +59,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// not `record.version`. The caller sets `updated_at`.
     async fn update_key(&self, record: &KeyRecord) -> Result<KeyRecord>;
 
+    /// Gives a key another secret: `new` finds the record from now on, and the hash that was its until now goes on until
+    /// `previous` says; where that is no later than `updated_at`, it ends at once. `record` is what
+    /// [`KeyRecord::rotated`] made; `prefix`, `last4`, `previous` and `updated_at` are taken from it. `NotFound`; `Conflict`
+    /// when the stored version is not `record.version`, or `new` exists.
+    async fn rotate_key(&self, record: &KeyRecord, new: &KeyHash) -> Result<KeyRecord>;
+
+    /// Removes a key's record and all its hashes; rows and totals stay. `NotFound`.
+    async fn delete_key(&self, key_id: &KeyId) -> Result<()>;
+
     /// Notes when keys were last used.
     async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()>;
 
@@ -70,6 +85,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// A key's rows, in order of time, then request id, then round.
     async fn usage_rows(&self, query: &UsageQuery, page: &Page) -> Result<Listing<UsageRow>>;
+
+    /// Who has totals, in order of id: keys that are there, keys that were deleted, `master` and `anonymous`. A new one may
+    /// be missing for a moment, where this comes from an index.
+    async fn usage_keys(&self, page: &Page) -> Result<Listing<KeyId>>;
+
+    /// Every total of a key that is kept for the days, or the months, from the one that holds `since` to the one that holds
+    /// `until`; days come with each of their models. In order of [`Bucket`]'s names.
+    async fn usage_periods(&self, query: &PeriodQuery) -> Result<Vec<(Bucket, Totals)>>;
+
+    /// Counts a key's totals again, in one step against everybody who books meanwhile: days that begin at or after
+    /// `since` (and their models) from the rows, months that any of these days may be in from their days, all time from the
+    /// months. Returns what was not right, by name; with `only_compare` it is left as it is. The caller knows since when
+    /// all rows are kept. `Unavailable` when bookings of the key leave no moment for it.
+    async fn rebuild_usage(
+        &self,
+        key_id: &KeyId,
+        since: Timestamp,
+        only_compare: bool,
+    ) -> Result<Vec<Corrected>>;
 
     /// Removes at most `max_rows` rows older than `older_than`; returns how many. Fewer than `max_rows` means that it is
     /// done. Called in a loop with pauses, it never holds the database for long.

@@ -15,6 +15,9 @@ const FIRST: i64 = -62_167_219_200_000;
 const LAST: i64 = 253_402_300_799_999;
 
 impl Timestamp {
+    /// A day in milliseconds; in UTC every one is as long.
+    pub const DAY_MILLIS: i64 = 86_400_000;
+
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
 
@@ -37,6 +40,12 @@ impl Timestamp {
     #[must_use]
     pub fn plus_millis(self, millis: i64) -> Self {
         Self::from_unix_millis(self.0.saturating_add(millis))
+    }
+
+    /// The beginning of its day in UTC.
+    #[must_use]
+    pub fn day_start(self) -> Self {
+        Self::from_unix_millis(self.0.div_euclid(Self::DAY_MILLIS) * Self::DAY_MILLIS)
     }
 
     pub(crate) fn date(self) -> Date {

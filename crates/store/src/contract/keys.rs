@@ -33,7 +33,9 @@ pub async fn a_key_is_found_by_its_hash_and_by_its_id(store: Dyn) {
         tpm_limit: None,
         concurrency_limit: None,
         target: None,
+        allowed_ips: None,
         metadata: BTreeMap::new(),
+        previous: Vec::new(),
         ..record(2)
     };
     store.put_new_key(&hash(1), &full).await.unwrap();
@@ -98,6 +100,8 @@ pub async fn a_record_that_breaks_a_rule_is_not_written(store: Dyn) {
         KeyRecord { tpm_limit: Some(u64::MAX), ..good.clone() },
         KeyRecord { concurrency_limit: Some(0), ..good.clone() },
         KeyRecord { target: Some(String::new()), ..good.clone() },
+        KeyRecord { allowed_ips: Some(Vec::new()), ..good.clone() },
+        KeyRecord { allowed_ips: Some(vec!["::1".parse().unwrap(); 65]), ..good.clone() },
         KeyRecord { metadata: pairs(17), ..good.clone() },
         KeyRecord { metadata: [("k".repeat(65), String::new())].into(), ..good.clone() },
         KeyRecord { metadata: [("k".to_owned(), "v".repeat(257))].into(), ..good.clone() },
@@ -137,7 +141,9 @@ pub async fn an_update_changes_all_but_identity_and_last_use(store: Dyn) {
         tpm_limit: None,
         concurrency_limit: Some(1),
         target: Some("frankfurt".to_owned()),
+        allowed_ips: None,
         metadata: BTreeMap::new(),
+        previous: Vec::new(),
         ..record(1)
     };
     let before = record(1);
@@ -148,6 +154,7 @@ pub async fn an_update_changes_all_but_identity_and_last_use(store: Dyn) {
         created_at: before.created_at,
         created_by: before.created_by,
         last_used_at: Some(noon()),
+        previous: before.previous,
         version: 2,
         ..wanted.clone()
     };

@@ -1,6 +1,6 @@
 //! Records and rows to test with.
 
-use crate::{KeyHash, KeyId, KeyRecord, PicoUsd, RowStatus, Timestamp, UsageRow};
+use crate::{KeyHash, KeyId, KeyRecord, PicoUsd, Previous, RowStatus, Timestamp, UsageRow};
 
 /// Noon of 21 November 2026.
 pub fn noon() -> Timestamp {
@@ -42,7 +42,16 @@ pub fn record(n: u32) -> KeyRecord {
         tpm_limit: Some(1_000_000_000_000),
         concurrency_limit: Some(u32::MAX),
         target: Some("virginia".to_owned()),
+        allowed_ips: Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
         metadata: [("team".to_owned(), "geology".to_owned())].into(),
+        previous: vec![Previous {
+            prefix: "sk-oc-Zz9y".to_owned(),
+            last4: "0aA1".to_owned(),
+            valid_until: noon(),
+            rotated_at: noon().plus_millis(-86_400_000),
+            idempotency_key: Some("deploy-7".to_owned()),
+        }],
+        valid_until: None,
     }
 }
 

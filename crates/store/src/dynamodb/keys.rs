@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Get, Put, ReturnValue};
 use super::{
     Db, client, failure,
     item::{self, Item, broken, number, read_number, read_text, text},
+    rotation,
     tables::{API_KEYS, META},
     transact::{self, Outcome},
 };
@@ -55,13 +56,21 @@ pub(super) async fn put_new(db: &Db, hash: &KeyHash, record: &KeyRecord) -> Resu
 
 pub(super) async fn by_hash(db: &Db, hash: &KeyHash) -> Result<Option<KeyRecord>> {
     let found = db.get(&API_KEYS, Item::from([("pk".to_owned(), text(hash_pk(hash)))])).await?;
-    found.as_ref().map(record).transpose()
+    match found {
+        Some(item) => rotation::behind(db, item).await,
+        None => Ok(None),
+    }
 }
 
 pub(super) async fn by_id(db: &Db, key_id: &KeyId) -> Result<Option<KeyRecord>> {
+    located(db, key_id).await?.map(|(_, item)| record(&item)).transpose()
+}
+
+/// Where the record is, and its item.
+pub(super) async fn located(db: &Db, key_id: &KeyId) -> Result<Option<(String, Item)>> {
     let Some(pk) = pointed_at(db, key_id).await? else { return Ok(None) };
-    let found = db.get(&API_KEYS, Item::from([("pk".to_owned(), text(pk))])).await?;
-    found.as_ref().map(record).transpose()
+    let found = db.get(&API_KEYS, Item::from([("pk".to_owned(), text(&pk))])).await?;
+    Ok(found.map(|item| (pk, item)))
 }
 
 async fn pointed_at(db: &Db, key_id: &KeyId) -> Result<Option<String>> {
@@ -153,7 +162,9 @@ async fn of_all(
             .scan()
             .table_name(db.names.of(&API_KEYS))
             .consistent_read(true)
-            .filter_expression("begins_with(pk, :hash)")
+            // A later hash of a key is no record of its own.
+            .filter_expression("begins_with(pk, :hash) AND attribute_exists(#record)")
+            .expression_attribute_names("#record", "record")
             .expression_attribute_values(":hash", text(HASH))
             .set_exclusive_start_key(from)
             .send()
@@ -178,12 +189,7 @@ async fn of_all(
 }
 
 pub(super) async fn update(db: &Db, wanted: &KeyRecord) -> Result<KeyRecord> {
-    let pk = pointed_at(db, &wanted.key_id).await?;
-    let found = match &pk {
-        Some(pk) => db.get(&API_KEYS, Item::from([("pk".to_owned(), text(pk))])).await?,
-        None => None,
-    };
-    let (Some(pk), Some(found)) = (pk, found) else {
+    let Some((pk, found)) = located(db, &wanted.key_id).await? else {
         return Err(Error::new(ErrorKind::NotFound, format!("no key {}", wanted.key_id)));
     };
     let changed = || {
@@ -277,7 +283,7 @@ fn get(db: &Db, key: &Item) -> Result<Get> {
 }
 
 /// The JSON and the two attributes that change by themselves.
-fn record(item: &Item) -> Result<KeyRecord> {
+pub(super) fn record(item: &Item) -> Result<KeyRecord> {
     let mut record: KeyRecord = serde_json::from_str(read_text(item, "record")?)
         .map_err(|error| broken("a key record").caused_by(error))?;
     record.version = read_number(item, "version")?.ok_or_else(|| broken("version"))?;
@@ -285,11 +291,11 @@ fn record(item: &Item) -> Result<KeyRecord> {
     Ok(record)
 }
 
-fn json(record: &KeyRecord) -> Result<String> {
+pub(super) fn json(record: &KeyRecord) -> Result<String> {
     serde_json::to_string(record).map_err(|error| Error::invalid("a record without JSON").caused_by(error))
 }
 
-fn hash_pk(hash: &KeyHash) -> String {
+pub(super) fn hash_pk(hash: &KeyHash) -> String {
     use std::fmt::Write as _;
     hash.as_bytes().iter().fold(HASH.to_owned(), |mut pk, byte| {
         let _ = write!(pk, "{byte:02x}");
@@ -297,7 +303,7 @@ fn hash_pk(hash: &KeyHash) -> String {
     })
 }
 
-fn id_pk(key_id: &KeyId) -> String {
+pub(super) fn id_pk(key_id: &KeyId) -> String {
     format!("id#{key_id}")
 }
 

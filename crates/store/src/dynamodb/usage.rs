@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long the totals of a day are kept after the last row of that day.
-const DAYS_KEPT_MILLIS: i64 = 400 * 86_400_000;
+pub(super) const DAYS_KEPT_MILLIS: i64 = 400 * 86_400_000;
 /// DynamoDB's numbers have 38 digits, one too few for every sum of ours: what is above 24 digits is added up apart.
 const HIGH: u128 = 1_000_000_000_000_000_000_000_000;
 
@@ -177,7 +177,7 @@ fn addition(
 }
 
 /// Each figure under the name of its attribute; of a sum of at least one row, `requests` is not zero.
-fn figures(sum: &Totals) -> [(&'static str, u128); 12] {
+pub(super) fn figures(sum: &Totals) -> [(&'static str, u128); 12] {
     [
         ("requests", sum.requests.into()),
         ("errors", sum.errors.into()),
@@ -196,14 +196,18 @@ fn figures(sum: &Totals) -> [(&'static str, u128); 12] {
 
 pub(super) async fn totals(db: &Db, key_id: &KeyId, bucket: &str) -> Result<Totals> {
     let key = Item::from([("key_id".to_owned(), text(key_id.as_str())), ("bucket".to_owned(), text(bucket))]);
-    let Some(item) = db.get(&USAGE_STATS, key).await? else { return Ok(Totals::default()) };
+    let found = db.get(&USAGE_STATS, key).await?;
+    found.as_ref().map_or(Ok(Totals::default()), read_totals)
+}
+
+pub(super) fn read_totals(item: &Item) -> Result<Totals> {
     // Sums are exact beyond what a total shows; it is cut here instead of where it is added.
     let count = |name: &str| -> Result<u64> {
-        let sum: u128 = read_number(&item, name)?.unwrap_or(0);
+        let sum: u128 = read_number(item, name)?.unwrap_or(0);
         Ok(u64::try_from(sum).unwrap_or(u64::MAX).min(i64::MAX as u64))
     };
-    let high: u128 = read_number(&item, "cost_pico_usd_e24")?.unwrap_or(0);
-    let low: u128 = read_number(&item, "cost_pico_usd")?.unwrap_or(0);
+    let high: u128 = read_number(item, "cost_pico_usd_e24")?.unwrap_or(0);
+    let low: u128 = read_number(item, "cost_pico_usd")?.unwrap_or(0);
     Ok(Totals {
         requests: count("requests")?,
         errors: count("errors")?,

@@ -7,10 +7,15 @@ use crate::{
     cursor,
 };
 
+use super::rotation;
+
 /// What a record is made of; see [`record`].
-const COLUMNS: &str = "record, version, last_used_at";
+pub(super) const COLUMNS: &str = "record, version, last_used_at";
 
 pub(super) fn put_new(db: &Connection, hash: &KeyHash, record: &KeyRecord) -> Result<()> {
+    if rotation::is_old(db, hash)? {
+        return Err(Error::new(ErrorKind::Conflict, "a key with this id or hash exists"));
+    }
     let put = db
         .prepare_cached(
             "INSERT INTO api_keys (key_id, key_hash, user_id, created_at, is_active, expires_at, last_used_at, version,
@@ -38,10 +43,12 @@ pub(super) fn put_new(db: &Connection, hash: &KeyHash, record: &KeyRecord) -> Re
 }
 
 pub(super) fn by_hash(db: &Connection, hash: &KeyHash) -> Result<Option<KeyRecord>> {
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys WHERE key_hash = ?1"))?
+    let found = db
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys WHERE key_hash = ?1"))?
         .query_row([hash.as_bytes()], |row| Ok(record(row)))
         .optional()?
-        .transpose()
+        .transpose()?;
+    found.map_or_else(|| rotation::by_old_hash(db, hash), |record| Ok(Some(record)))
 }
 
 pub(super) fn by_id(db: &Connection, key_id: &KeyId) -> Result<Option<KeyRecord>> {
@@ -118,7 +125,7 @@ pub(super) fn touch(db: &Connection, uses: &[(KeyId, Timestamp)]) -> Result<()> 
 }
 
 /// The JSON and the two columns that change by themselves.
-fn record(row: &Row<'_>) -> Result<KeyRecord> {
+pub(super) fn record(row: &Row<'_>) -> Result<KeyRecord> {
     let mut record: KeyRecord =
         serde_json::from_str(row.get_ref("record")?.as_str().map_err(broken)?).map_err(broken)?;
     record.version = u64::try_from(row.get::<_, i64>("version")?).map_err(broken)?;
@@ -126,11 +133,11 @@ fn record(row: &Row<'_>) -> Result<KeyRecord> {
     Ok(record)
 }
 
-fn text(record: &KeyRecord) -> Result<String> {
+pub(super) fn text(record: &KeyRecord) -> Result<String> {
     serde_json::to_string(record).map_err(|error| Error::invalid("a record without JSON").caused_by(error))
 }
 
-fn version(version: u64) -> Result<i64> {
+pub(super) fn version(version: u64) -> Result<i64> {
     i64::try_from(version).map_err(|_| Error::invalid("version: beyond what is counted"))
 }
 

@@ -126,7 +126,7 @@ fn insert(db: &Connection, row: &UsageRow) -> Result<bool> {
     Ok(changed == 1)
 }
 
-fn usage_row(row: &Row<'_>) -> Result<UsageRow> {
+pub(super) fn usage_row(row: &Row<'_>) -> Result<UsageRow> {
     let status: String = row.get("status")?;
     Ok(UsageRow {
         key_id: row.get::<_, String>("key_id")?.parse().map_err(|_| broken())?,
@@ -170,7 +170,7 @@ fn stored_totals(db: &Connection, key_id: &str, bucket: &str) -> Result<Totals> 
     stored.unwrap_or_else(|| Ok(Totals::default()))
 }
 
-fn totals_row(row: &Row<'_>) -> Result<Totals> {
+pub(super) fn totals_row(row: &Row<'_>) -> Result<Totals> {
     Ok(Totals {
         requests: count(row, "requests")?,
         errors: count(row, "errors")?,
@@ -186,7 +186,7 @@ fn totals_row(row: &Row<'_>) -> Result<Totals> {
     })
 }
 
-fn put_totals(db: &Connection, key_id: &str, bucket: &str, totals: &Totals) -> Result<()> {
+pub(super) fn put_totals(db: &Connection, key_id: &str, bucket: &str, totals: &Totals) -> Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO usage_stats (key_id, bucket, requests, errors, input_tokens, output_tokens,
              cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, reasoning_tokens, unpriced_requests,

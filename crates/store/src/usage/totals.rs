@@ -1,11 +1,11 @@
 //! What rows add up to, per key and period.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{PicoUsd, RowStatus, UsageRow};
-use crate::Timestamp;
+use crate::{Error, ErrorKind, KeyId, Result, Timestamp};
 
 /// A period (UTC calendar) for which a key's totals are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,6 +48,60 @@ impl Bucket {
     /// Every bucket that a row counts in.
     pub fn of(row: &UsageRow) -> [Self; 4] {
         [Self::Total, Self::Month(row.ts), Self::Day(row.ts), Self::DayModel(row.ts, row.base_model.clone())]
+    }
+}
+
+/// From its name; the instant is the period's first.
+impl FromStr for Bucket {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let unknown = || Error::new(ErrorKind::Broken, "a total under a name that is not ours");
+        let first = |date: &str| format!("{date}T00:00:00Z").parse().map_err(|_| unknown());
+        let mut parts = name.splitn(3, '#');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("total"), None, None) => Ok(Self::Total),
+            (Some("month"), Some(month), None) => Ok(Self::Month(first(&format!("{month}-01"))?)),
+            (Some("day"), Some(day), None) => Ok(Self::Day(first(day)?)),
+            (Some("day"), Some(day), Some(model)) => Ok(Self::DayModel(first(day)?, model.to_owned())),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+/// How long the periods of a query are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Span {
+    /// Days, and the models of each.
+    Days,
+    /// Months.
+    Months,
+}
+
+/// Which totals of a key: of the days or months (UTC) from the one that holds `since` to the one that holds `until`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeriodQuery {
+    /// Whose totals.
+    pub key_id: KeyId,
+    /// Days or months.
+    pub span: Span,
+    /// In the first period.
+    pub since: Timestamp,
+    /// In the last period.
+    pub until: Timestamp,
+}
+
+impl PeriodQuery {
+    /// The names between which the totals stand; none is equal to the second.
+    pub(crate) fn names(&self) -> (String, String) {
+        let bucket = |at| match self.span {
+            Span::Days => Bucket::Day(at),
+            Span::Months => Bucket::Month(at),
+        };
+        // A model follows behind `#`, and `$` is the sign after that.
+        let (first, last) = (bucket(self.since).to_string(), format!("{}$", bucket(self.until)));
+        // A map refuses a range that ends before it begins.
+        (first.clone().min(last.clone()), last)
     }
 }
 
@@ -133,5 +187,19 @@ mod tests {
             Bucket::DayModel(last_moment, model).to_string(),
             "day#2026-11-30#anthropic.claude-opus-5"
         );
+    }
+
+    #[test]
+    fn a_bucket_is_read_from_its_name() {
+        let at: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        let month = "2026-11-01T00:00:00Z".parse().unwrap();
+        for bucket in
+            [Bucket::Total, Bucket::Month(month), Bucket::Day(at), Bucket::DayModel(at, "m#n\0".to_owned())]
+        {
+            assert_eq!(bucket.to_string().parse::<Bucket>().unwrap(), bucket);
+        }
+        for wrong in ["", "all", "total#", "month#2026", "day#2026-02-30", "week#2026-11"] {
+            assert!(wrong.parse::<Bucket>().is_err(), "{wrong}");
+        }
     }
 }

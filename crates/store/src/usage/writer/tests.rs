@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    Bucket, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Memory, Page, Recorded, Timestamp, Totals,
-    UsageQuery,
+    Bucket, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Memory, Page, PeriodQuery, Recorded,
+    Timestamp, Totals, UsageQuery,
     contract::sample::{hash, key_id, noon, record, row},
 };
 
@@ -71,6 +71,12 @@ impl Store for Flaky {
     async fn update_key(&self, record: &KeyRecord) -> Result<KeyRecord> {
         self.inner.update_key(record).await
     }
+    async fn rotate_key(&self, record: &KeyRecord, new: &KeyHash) -> Result<KeyRecord> {
+        self.inner.rotate_key(record, new).await
+    }
+    async fn delete_key(&self, key_id: &KeyId) -> Result<()> {
+        self.inner.delete_key(key_id).await
+    }
     async fn touch_last_used(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
         self.inner.touch_last_used(uses).await
     }
@@ -98,6 +104,15 @@ impl Store for Flaky {
     }
     async fn usage_rows(&self, query: &UsageQuery, page: &Page) -> Result<Listing<UsageRow>> {
         self.inner.usage_rows(query, page).await
+    }
+    async fn usage_keys(&self, page: &Page) -> Result<Listing<KeyId>> {
+        self.inner.usage_keys(page).await
+    }
+    async fn usage_periods(&self, query: &PeriodQuery) -> Result<Vec<(Bucket, Totals)>> {
+        self.inner.usage_periods(query).await
+    }
+    async fn rebuild_usage(&self, key_id: &KeyId, since: Timestamp, look: bool) -> Result<Vec<Corrected>> {
+        self.inner.rebuild_usage(key_id, since, look).await
     }
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize> {
         self.inner.prune_usage(older_than, max_rows).await
