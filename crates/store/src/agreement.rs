@@ -5,8 +5,8 @@ use std::fmt;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
-    Bucket, DynamoDb, Error, ErrorKind, KeyFilter, KeyId, KeyRecord, KeyStatus, Memory, NewKey, Page, PicoUsd,
-    Result, RowStatus, Sqlite, Store, Timestamp, UsageQuery, UsageRow,
+    Bucket, DynamoDb, Error, ErrorKind, KeyFilter, KeyId, KeyRecord, KeyStatus, Memory, NewKey, Page,
+    PicoUsd, Result, RowStatus, Sqlite, Store, Timestamp, UsageQuery, UsageRow,
     contract::{
         sample::{hash, key_id, noon, record, row},
         stand_in,

@@ -68,7 +68,9 @@ impl FromStr for Cidr {
         };
         // 10.0.0.5/8 may mean one host or sixteen million.
         if block.first != address.to_canonical() {
-            return Err(Error::invalid(format!("bits are set behind the prefix; the whole block is {block}")));
+            return Err(Error::invalid(format!(
+                "bits are set behind the prefix; the whole block is {block}"
+            )));
         }
         Ok(block)
     }
@@ -130,9 +132,26 @@ mod tests {
     #[test]
     fn what_is_no_block_is_refused() {
         for wrong in [
-            "", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/8/8", "10.0.0/8",
-            "010.0.0.0/8", "10.0.0.1/8", "::1/64", "::/129", "::ffff:10.0.0.0/64", "fe80::1%eth0", "localhost",
-            " 10.0.0.0/8", "10.0.0.0/8 ", "10.0.0.0-10.0.0.9", "*", "10.0.0.0/999",
+            "",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0.0.0/8/8",
+            "10.0.0/8",
+            "010.0.0.0/8",
+            "10.0.0.1/8",
+            "::1/64",
+            "::/129",
+            "::ffff:10.0.0.0/64",
+            "fe80::1%eth0",
+            "localhost",
+            " 10.0.0.0/8",
+            "10.0.0.0/8 ",
+            "10.0.0.0-10.0.0.9",
+            "*",
+            "10.0.0.0/999",
         ] {
             assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
         }
@@ -144,7 +163,10 @@ mod tests {
     fn a_block_reads_what_it_writes() {
         for text in ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::/0"] {
             assert_eq!(cidr(text).to_string(), text);
-            assert_eq!(serde_json::from_str::<Cidr>(&serde_json::to_string(&cidr(text)).unwrap()).unwrap(), cidr(text));
+            assert_eq!(
+                serde_json::from_str::<Cidr>(&serde_json::to_string(&cidr(text)).unwrap()).unwrap(),
+                cidr(text)
+            );
         }
     }
 }

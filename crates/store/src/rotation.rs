@@ -44,7 +44,9 @@ impl KeyRecord {
         if idempotency_key.is_some_and(|wanted| {
             self.previous.iter().any(|old| old.idempotency_key.as_deref() == Some(wanted))
         }) {
-            return Err(conflict("was rotated under this idempotency key; its key was shown then, this once"));
+            return Err(conflict(
+                "was rotated under this idempotency key; its key was shown then, this once",
+            ));
         }
         let mut previous: Vec<_> =
             self.previous.iter().filter(|old| old.is_remembered(now)).cloned().collect();

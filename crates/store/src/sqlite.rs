@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use crate::{
-    Bucket, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery, Recorded, Result, Store,
-    Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery, Recorded, Result,
+    Store, Timestamp, Totals, UsageQuery, UsageRow,
 };
 use worker::Workers;
 
@@ -161,7 +161,7 @@ impl Store for Sqlite {
             return self
                 .read(move |db| {
                     let snapshot = db.unchecked_transaction()?;
-                    Ok(totals::compared(&snapshot, &key_id, since)?)
+                    totals::compared(&snapshot, &key_id, since)
                 })
                 .await;
         }

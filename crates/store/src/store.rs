@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::{
-    Bucket, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus, PeriodQuery, Result, Timestamp, Totals, UsageQuery,
-    UsageRow,
+    Bucket, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus, PeriodQuery, Result, Timestamp, Totals,
+    UsageQuery, UsageRow,
 };
 
 /// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.

@@ -30,17 +30,16 @@ pub(super) async fn behind(db: &Db, item: Item) -> Result<Option<KeyRecord>> {
     if valid_until.is_some_and(|until| until <= Timestamp::now()) {
         return Ok(None);
     }
-    let home = match item.get(HOME) {
-        None => item,
-        Some(_) => {
-            let place = Item::from([("pk".to_owned(), text(read_text(&item, HOME)?))]);
-            let Some(home) = db.get(&API_KEYS, place).await? else { return Ok(None) };
-            // After a deletion somebody else's key may have moved in.
-            if read_text(&home, "key_id")? != read_text(&item, "key_id")? {
-                return Ok(None);
-            }
-            home
+    let home = if item.contains_key(HOME) {
+        let place = Item::from([("pk".to_owned(), text(read_text(&item, HOME)?))]);
+        let Some(home) = db.get(&API_KEYS, place).await? else { return Ok(None) };
+        // After a deletion somebody else's key may have moved in.
+        if read_text(&home, "key_id")? != read_text(&item, "key_id")? {
+            return Ok(None);
         }
+        home
+    } else {
+        item
     };
     Ok(Some(KeyRecord { valid_until, ..record(&home)? }))
 }

@@ -204,9 +204,7 @@ fn replacement(db: &Db, key_id: &KeyId, corrected: &Corrected) -> Result<Transac
     let Some(right) = corrected.right else {
         let delete =
             Delete::builder().table_name(table).set_key(Some(place(key_id, &corrected.bucket))).build();
-        return delete
-            .map(|delete| TransactWriteItem::builder().delete(delete).build())
-            .map_err(incomplete);
+        return delete.map(|delete| TransactWriteItem::builder().delete(delete).build()).map_err(incomplete);
     };
     let put = Put::builder().table_name(table).set_item(Some(item(key_id, &corrected.bucket, &right)));
     put.build().map(transact::put).map_err(incomplete)
@@ -218,7 +216,8 @@ fn place(key_id: &KeyId, bucket: &str) -> Item {
 
 fn item(key_id: &KeyId, bucket: &str, totals: &Totals) -> Item {
     let mut item = place(key_id, bucket);
-    let figures = usage::figures(totals).into_iter().filter(|(name, figure)| *figure > 0 || *name == "requests");
+    let figures =
+        usage::figures(totals).into_iter().filter(|(name, figure)| *figure > 0 || *name == "requests");
     item.extend(figures.map(|(name, figure)| (name.to_owned(), number(figure))));
     if bucket.starts_with("day#") {
         item.insert("ttl".to_owned(), second(Timestamp::now().plus_millis(usage::DAYS_KEPT_MILLIS)));

@@ -4,8 +4,8 @@ use rusqlite::{Connection, params};
 
 use super::usage::{put_totals, totals_row, usage_row};
 use crate::{
-    Bucket, Corrected, Error, ErrorKind, KeyId, Listing, Page, PeriodQuery, Result, Timestamp, Totals, cursor,
-    usage::Rebuild,
+    Bucket, Corrected, Error, ErrorKind, KeyId, Listing, Page, PeriodQuery, Result, Timestamp, Totals,
+    cursor, usage::Rebuild,
 };
 
 pub(super) fn keys(db: &Connection, page: &Page) -> Result<Listing<KeyId>> {
@@ -41,9 +41,8 @@ pub(super) fn periods(db: &Connection, query: &PeriodQuery) -> Result<Vec<(Bucke
 pub(super) fn compared(db: &Connection, key_id: &KeyId, since: Timestamp) -> Result<Vec<Corrected>> {
     let mut rebuild = Rebuild::from_day(since);
     let mut rows = db.prepare_cached("SELECT * FROM usage WHERE key_id = ?1 AND ts >= ?2")?;
-    let found = rows.query_map(params![key_id.as_str(), rebuild.first().unix_millis()], |row| {
-        Ok(usage_row(row))
-    })?;
+    let found =
+        rows.query_map(params![key_id.as_str(), rebuild.first().unix_millis()], |row| Ok(usage_row(row)))?;
     for row in found {
         rebuild.add(&row??);
     }

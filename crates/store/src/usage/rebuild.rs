@@ -92,7 +92,8 @@ impl Rebuild {
         }
         right.extend(sums);
         let months = right.iter().filter(|(name, _)| name.starts_with("month#"));
-        let all = months.fold(None, |all: Option<Totals>, (_, sum)| Some(all.unwrap_or_default().merged(sum)));
+        let all =
+            months.fold(None, |all: Option<Totals>, (_, sum)| Some(all.unwrap_or_default().merged(sum)));
         right.extend(all.map(|all| (Bucket::Total.to_string(), all)));
         right
     }

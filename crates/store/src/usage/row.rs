@@ -26,7 +26,8 @@ impl RowStatus {
         }
     }
 
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Ok, Self::ClientClosed, Self::UpstreamError].into_iter().find(|status| status.as_str() == name)
     }
 }
