@@ -1,6 +1,6 @@
 //! From headers to a caller.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ impl Gateway {
             ),
             Denial::InvalidKey => ApiError::new(Kind::Authentication, "Invalid API key"),
             Denial::ExpiredKey => ApiError::new(Kind::Authentication, "This API key has expired"),
+            Denial::AddressNotAllowed => {
+                ApiError::new(Kind::Permission, "This API key may not be used from your address")
+            }
             Denial::TooManyFailures { wait } => {
                 ApiError::new(Kind::RateLimit, "Too many requests with an invalid API key from this address")
                     .retry_after(Some(*wait))
@@ -94,16 +97,25 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// The caller's address: the socket's, or what the last trusted hop wrote. What stands further left in
-/// `X-Forwarded-For` anybody may have written.
+/// `X-Forwarded-For` anybody may have written, and a connection without the header came past the proxies. Where the header
+/// is there and the hop's word is not, or is no address, the caller's address is unknown (`::`): that of the proxy in its
+/// place could be one that a key's list allows.
 fn client_address(headers: &HeaderMap, socket: IpAddr, hops: usize) -> IpAddr {
-    if hops == 0 {
-        return socket;
-    }
     let lines = headers.get_all("x-forwarded-for");
-    let entries: Vec<&str> =
-        lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
-    let entry = entries.len().checked_sub(hops).and_then(|at| entries.get(at));
-    entry.and_then(|text| text.trim().parse().ok()).unwrap_or(socket)
+    if hops == 0 || lines.iter().next().is_none() {
+        return socket.to_canonical();
+    }
+    // From the right, through every line: a line that is no text is an entry that is no address.
+    let mut entries = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or("unreadable").rsplit(','));
+    let entry = entries.nth(hops - 1).and_then(|text| forwarded(text.trim()));
+    entry.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).to_canonical()
+}
+
+/// An address as proxies write it: alone, in brackets, or with a port.
+fn forwarded(entry: &str) -> Option<IpAddr> {
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().map(IpAddr::V6).ok();
+    let with_port = || entry.parse().map(|address: SocketAddr| address.ip()).ok();
+    entry.parse().ok().or_else(bracketed).or_else(with_port)
 }
 
 #[cfg(test)]
@@ -134,8 +146,54 @@ mod tests {
         assert_eq!(at(0), "10.0.0.1");
         assert_eq!(at(1), "10.0.0.9");
         assert_eq!(at(2), "1.2.3.4");
-        assert_eq!(at(9), "10.0.0.1");
-        let forged = headers(&[("x-forwarded-for", "nonsense")]);
-        assert_eq!(client_address(&forged, socket, 1), socket);
+        assert_eq!(at(4), "::", "fewer hops than are trusted");
+        let none = headers(&[]);
+        assert_eq!(client_address(&none, socket, 2), socket, "a connection past the proxies");
+    }
+
+    #[test]
+    fn what_a_caller_writes_itself_stands_left_of_what_proxies_write() {
+        let socket: IpAddr = "10.0.0.1".parse().unwrap();
+        let seen = |lines: &[&'static str], hops| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            client_address(&headers, socket, hops).to_string()
+        };
+        // Repeated headers are one list, whoever wrote which.
+        assert_eq!(seen(&["10.0.0.7", "6.6.6.6"], 1), "6.6.6.6");
+        assert_eq!(seen(&["10.0.0.7, 10.0.0.8", "6.6.6.6, 10.0.0.9"], 2), "6.6.6.6");
+        assert_eq!(seen(&["10.0.0.7", "nonsense"], 1), "::");
+        assert_eq!(seen(&["10.0.0.7,"], 1), "::");
+        assert_eq!(seen(&["", "6.6.6.6"], 1), "6.6.6.6");
+        assert_eq!(seen(&["10.0.0.7"], 0), "10.0.0.1");
+    }
+
+    #[test]
+    fn an_address_is_read_in_every_form_that_proxies_write() {
+        let socket: IpAddr = "10.0.0.1".parse().unwrap();
+        for (written, read) in [
+            ("  1.2.3.4\t", "1.2.3.4"),
+            ("1.2.3.4:567", "1.2.3.4"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[::1]:8", "::1"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("[::ffff:1.2.3.4]:80", "1.2.3.4"),
+            ("1.2.3.4:99999", "::"),
+            ("1.2.3", "::"),
+            ("01.2.3.4", "::"),
+            ("[1.2.3.4]", "::"),
+            ("unknown", "::"),
+            ("_hidden", "::"),
+            ("localhost", "::"),
+            ("\"1.2.3.4\"", "::"),
+        ] {
+            let headers = headers(&[("x-forwarded-for", written)]);
+            assert_eq!(client_address(&headers, socket, 1).to_string(), read, "{written}");
+        }
+        let mapped = "::ffff:10.0.0.1".parse().unwrap();
+        assert_eq!(client_address(&HeaderMap::new(), mapped, 0), socket);
     }
 }

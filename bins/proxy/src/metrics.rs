@@ -143,7 +143,11 @@ impl Metrics {
     pub(crate) fn denied(&self, denial: &Denial) {
         let reason = denial.reason();
         match denial {
-            Denial::MissingKey | Denial::InvalidKey | Denial::ExpiredKey | Denial::TooManyFailures { .. } => {
+            Denial::MissingKey
+            | Denial::InvalidKey
+            | Denial::ExpiredKey
+            | Denial::AddressNotAllowed
+            | Denial::TooManyFailures { .. } => {
                 counter!("outcrop_auth_failures_total", "reason" => reason).increment(1);
             }
             Denial::StoreAway

@@ -13,6 +13,8 @@ pub enum Denial {
     InvalidKey,
     /// Its time has passed.
     ExpiredKey,
+    /// It may not be used from the caller's address.
+    AddressNotAllowed,
     /// Too many wrong keys from this address.
     TooManyFailures {
         /// Until the next try counts.
@@ -49,6 +51,7 @@ impl Denial {
             Self::MissingKey
             | Self::InvalidKey
             | Self::ExpiredKey
+            | Self::AddressNotAllowed
             | Self::TooManyFailures { .. }
             | Self::StoreAway
             | Self::UnknownModel { .. }
@@ -62,6 +65,7 @@ impl Denial {
             Self::MissingKey => "missing_key",
             Self::InvalidKey => "invalid_key",
             Self::ExpiredKey => "expired_key",
+            Self::AddressNotAllowed => "address_not_allowed",
             Self::TooManyFailures { .. } => "too_many_failures",
             Self::StoreAway => "store_away",
             Self::UnknownModel { .. } => "unknown_model",

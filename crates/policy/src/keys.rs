@@ -1,5 +1,6 @@
 //! Keys as the data plane sees them: remembered for seconds, known and unknown ones alike.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ use crate::{Denial, Now};
 pub(crate) struct Keys {
     store: Arc<dyn Store>,
     cache: Cache<KeyHash, Arc<Entry>>,
+    /// When the store said that it does not know a hash. Apart from the others, so that no flood of invented keys drives
+    /// out one that is in use.
+    unknown: Cache<KeyHash, Instant>,
     ttl: Duration,
     grace: Duration,
     rates: RateConfig,
@@ -22,8 +26,7 @@ pub(crate) struct Keys {
 }
 
 struct Entry {
-    /// None: the store does not know this hash.
-    caller: Option<Arc<Caller>>,
+    caller: Arc<Caller>,
     fetched: Instant,
 }
 
@@ -41,6 +44,7 @@ impl Keys {
         Self {
             store,
             cache: Cache::new(size.max(1)),
+            unknown: Cache::new(size.max(1)),
             ttl,
             grace: grace.max(ttl),
             master: special(KeyId::master(), Standing::Master, Limits::of_master(&rates)),
@@ -58,22 +62,30 @@ impl Keys {
         Arc::clone(&self.anonymous)
     }
 
-    /// The caller with this key, as of at most the TTL ago; expiry is exact.
-    pub(crate) async fn find(&self, hash: KeyHash, now: Now) -> Result<Arc<Caller>, Denial> {
+    /// The caller with this key, as of at most the TTL ago. Expiry, and the end of an older key after a rotation, are exact.
+    pub(crate) async fn find(&self, hash: KeyHash, address: IpAddr, now: Now) -> Result<Arc<Caller>, Denial> {
+        let is_fresh = |fetched: Instant| now.mono.saturating_duration_since(fetched) < self.ttl;
         let remembered = self.cache.get(&hash);
         let entry = match remembered {
-            Some(entry) if now.mono.saturating_duration_since(entry.fetched) < self.ttl => entry,
+            Some(entry) if is_fresh(entry.fetched) => entry,
+            None if self.unknown.get(&hash).is_some_and(is_fresh) => return Err(Denial::InvalidKey),
             stale => self.fetch(hash, stale, now).await?,
         };
-        let caller = entry.caller.as_ref().ok_or(Denial::InvalidKey)?;
-        if let Standing::Key(record) = &caller.standing {
+        if let Standing::Key(record) = &entry.caller.standing {
+            if record.valid_until.is_some_and(|until| until <= now.wall) {
+                return Err(Denial::InvalidKey);
+            }
             match record.status(now.wall) {
-                KeyStatus::Active => {}
                 KeyStatus::Revoked => return Err(Denial::InvalidKey),
                 KeyStatus::Expired => return Err(Denial::ExpiredKey),
+                KeyStatus::Active => {}
+            }
+            let allowed = record.allowed_ips.as_deref();
+            if allowed.is_some_and(|blocks| !blocks.iter().any(|block| block.contains(address))) {
+                return Err(Denial::AddressNotAllowed);
             }
         }
-        Ok(Arc::clone(caller))
+        Ok(Arc::clone(&entry.caller))
     }
 
     fn caller(&self, record: KeyRecord, now: Instant) -> Caller {
@@ -87,11 +99,16 @@ impl Keys {
 
     async fn fetch(&self, hash: KeyHash, stale: Option<Arc<Entry>>, now: Now) -> Result<Arc<Entry>, Denial> {
         match self.store.key_by_hash(&hash).await {
-            Ok(record) => {
-                let caller = record.map(|record| Arc::new(self.caller(record, now.mono)));
+            Ok(Some(record)) => {
+                let caller = Arc::new(self.caller(record, now.mono));
                 let entry = Arc::new(Entry { caller, fetched: now.mono });
                 self.cache.insert(hash, Arc::clone(&entry));
                 Ok(entry)
+            }
+            Ok(None) => {
+                self.cache.remove(&hash);
+                self.unknown.insert(hash, now.mono);
+                Err(Denial::InvalidKey)
             }
             Err(error) => {
                 let age = |entry: &Arc<Entry>| now.mono.saturating_duration_since(entry.fetched);

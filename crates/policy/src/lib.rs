@@ -66,7 +66,7 @@ pub struct Config {
     pub key_ttl: Duration,
     /// How long it is trusted while the store is away.
     pub store_grace: Duration,
-    /// How many keys, known and unknown, are remembered.
+    /// How many keys are remembered, and how many that the store does not know.
     pub key_cache: usize,
     /// Wrong keys a minute from one address; 0 is no limit.
     pub failure_limit: u32,
@@ -118,7 +118,8 @@ impl Policy {
         &self.catalog
     }
 
-    /// Who is calling. Several keys may be presented, the header's first: any valid one admits.
+    /// Who is calling. Several keys may be presented, the header's first: any valid one admits. `address` is the caller's;
+    /// one that cannot be told is the unspecified one (`::`), which no narrower block than all of IPv6 holds.
     pub async fn authenticate(
         &self,
         presented: &[PresentedKey],
@@ -131,9 +132,9 @@ impl Policy {
         self.failures.check(address, now.mono)?;
         let mut denial = Denial::InvalidKey;
         for key in presented {
-            match self.identify(key, now).await {
+            match self.identify(key, address, now).await {
                 Ok(caller) => return Ok(caller),
-                // "Expired" and "the store is away" say more than "invalid".
+                // "Expired", "not from here" and "the store is away" say more than "invalid".
                 Err(Denial::InvalidKey) => {}
                 Err(other) => denial = other,
             }
@@ -144,7 +145,7 @@ impl Policy {
         Err(denial)
     }
 
-    async fn identify(&self, key: &PresentedKey, now: Now) -> Result<Arc<Caller>, Denial> {
+    async fn identify(&self, key: &PresentedKey, address: IpAddr, now: Now) -> Result<Arc<Caller>, Denial> {
         let hash = self.hasher.hash(key);
         if self.master.is_some_and(|master| master == hash) {
             return Ok(self.keys.master());
@@ -153,7 +154,7 @@ impl Policy {
         if !key.may_be_stored() {
             return Err(Denial::InvalidKey);
         }
-        self.keys.find(hash, now).await
+        self.keys.find(hash, address, now).await
     }
 
     /// Whether this caller may do this, and on which model. What a limit gave is given back when a later gate refuses.
