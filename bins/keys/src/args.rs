@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use store::{KeyStatus, Timestamp};
+use store::{Cidr, KeyStatus, Timestamp};
 
-use crate::values;
+use crate::{usage::args::Usage, values};
 
-/// Creates, shows, changes and revokes the keys of an Outcrop gateway.
+/// Creates, shows, changes, rotates and revokes the keys of an Outcrop gateway, and shows what was used.
 #[derive(Debug, Parser)]
 #[command(name = "outcrop-keys", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -78,6 +78,8 @@ pub(crate) enum Verb {
     },
     /// Change what a key's record says; what is not named stays
     Update(Update),
+    /// Make a new key for a record and show it, this once; the old one goes on for a while
+    Rotate(Rotate),
     /// Switch a key off; the gateway refuses it within seconds
     Revoke {
         /// Which key
@@ -93,6 +95,10 @@ pub(crate) enum Verb {
         #[arg(value_name = "KEY")]
         key: String,
     },
+    /// Remove a key's record for good; what was used with it stays known
+    Delete(Delete),
+    /// Show what was used: totals, or the calls themselves
+    Usage(Usage),
     /// Make or complete the tables of `--store dynamodb`; safe to repeat
     Setup {
         /// Make nothing: only compare, and exit with 4 when something is missing or differs
@@ -117,6 +123,32 @@ pub(crate) struct Create {
     /// Bring a key along: read it from stdin, one line of at least 20 characters
     #[arg(long)]
     pub(crate) from_stdin: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Rotate {
+    /// Which key
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+
+    /// How long the old key goes on: a number and s, m, h, d or w; 0 = not at all
+    #[arg(long, value_name = "24h", default_value = "24h", value_parser = values::overlap_millis)]
+    pub(crate) overlap: i64,
+
+    /// A name for this rotation: within a day, a second one under it is refused
+    #[arg(long, value_name = "NAME")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Delete {
+    /// Which key
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// What a record may say; `create` and `update` alike.
@@ -157,6 +189,9 @@ pub(crate) struct Wishes {
     /// The target of the gateway, a name in BEDROCK_TARGETS, that it is bound to (default: any)
     #[arg(long, value_name = "NAME")]
     pub(crate) target: Option<String>,
+    /// An address or block of addresses from which it may be used (repeatable; none = all)
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) allow_ip: Vec<Cidr>,
 
     /// A pair for the record (repeatable, at most 16)
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
@@ -196,6 +231,7 @@ pub(crate) enum Field {
     TpmLimit,
     Concurrency,
     Target,
+    AllowIp,
     Meta,
 }
 
@@ -211,6 +247,7 @@ impl Wishes {
             Field::TpmLimit => self.tpm_limit.is_some(),
             Field::Concurrency => self.concurrency.is_some(),
             Field::Target => self.target.is_some(),
+            Field::AllowIp => !self.allow_ip.is_empty(),
             Field::Meta => !self.meta.is_empty(),
         }
     }

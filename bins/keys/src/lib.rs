@@ -1,10 +1,12 @@
 //! Key management on the command line, as a library, so that tests can call it.
 //!
-//! `args` is what can be typed, `values` what it means, `verbs` and `setup` what is done, `view` what is shown.
+//! `args` is what can be typed, `values` what it means, `verbs`, `rotate`, `usage` and `setup` what is done, `view` what is shown.
 
 mod args;
 mod failure;
+mod rotate;
 mod setup;
+mod usage;
 mod values;
 mod verbs;
 mod view;

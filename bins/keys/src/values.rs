@@ -1,6 +1,6 @@
 //! What a typed value means. The texts of the errors are shown behind the name of the flag.
 
-use store::{KeyStatus, Timestamp};
+use store::{KeyStatus, RowStatus, Timestamp};
 
 /// `90d` in milliseconds. Nothing that lasts no time or more than a century.
 pub(crate) fn duration_millis(text: &str) -> Result<i64, String> {
@@ -25,6 +25,19 @@ pub(crate) fn duration_millis(text: &str) -> Result<i64, String> {
         .checked_mul(millis)
         .filter(|millis| (SECOND..=CENTURY).contains(millis))
         .ok_or_else(|| "between one second and a hundred years".to_owned())
+}
+
+/// The same, or nothing: `0`, `0s`, `0h`, ….
+pub(crate) fn overlap_millis(text: &str) -> Result<i64, String> {
+    match text.strip_prefix('0') {
+        Some("" | "s" | "m" | "h" | "d" | "w") => Ok(0),
+        Some(_) | None => duration_millis(text),
+    }
+}
+
+/// How a call ended, by its name.
+pub(crate) fn row_status(text: &str) -> Result<RowStatus, String> {
+    RowStatus::from_name(text).ok_or_else(|| "ok, client_closed or upstream_error".to_owned())
 }
 
 /// An instant in RFC 3339, or a date for its beginning in UTC.
@@ -73,6 +86,16 @@ mod tests {
             "1é",
         ] {
             assert!(duration_millis(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_overlap_may_be_nothing() {
+        assert_eq!(overlap_millis("0"), Ok(0));
+        assert_eq!(overlap_millis("0h"), Ok(0));
+        assert_eq!(overlap_millis("24h"), Ok(86_400_000));
+        for wrong in ["", "00", "-1h", "24", "0y"] {
+            assert!(overlap_millis(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -11,19 +11,19 @@ use store::{
 use crate::{
     args::{Args, Backend, Create, Field, List, Update, Verb, Wishes},
     failure::Failure,
-    setup,
+    rotate, setup, usage,
     view::{self, Answer, Form},
 };
 
 /// How often an update is tried when somebody else changes the key at the same time.
-const TRIES: usize = 5;
+pub(crate) const TRIES: usize = 5;
 
 /// The store that the flags name.
 pub(crate) async fn open(args: &Args, secret: Option<&str>) -> Result<Arc<dyn Store>, Failure> {
     match args.store {
         Backend::Sqlite => {}
         Backend::DynamoDb => {
-            if matches!(args.verb, Verb::Create(_)) && secret.is_none() {
+            if matches!(args.verb, Verb::Create(_) | Verb::Rotate(_)) && secret.is_none() {
                 return Err(Failure::usage("KEY_HASH_SECRET must be set with dynamodb, to the gateway's"));
             }
             return Ok(store::open(&Location::DynamoDb(setup::settings(args))).await?);
@@ -57,6 +57,9 @@ pub(crate) async fn run(
         Verb::List(wanted) => list(store, wanted, form, now).await,
         Verb::Show { key } => show(store, key, form, now).await,
         Verb::Update(wanted) => update(store, wanted, form, now).await,
+        Verb::Rotate(wanted) => rotate::rotate(store, secret, wanted, form, now).await,
+        Verb::Delete(wanted) => rotate::delete(store, wanted, stdin, form).await,
+        Verb::Usage(wanted) => usage::run(store, wanted, form, now).await,
         Verb::Revoke { key, reason } => {
             let record = find(store, key).await?;
             let switched = switch(store, record, Some(reason), now).await?;
@@ -122,6 +125,7 @@ fn apply(record: &mut KeyRecord, wishes: &Wishes, now: Timestamp) -> Result<(), 
     set(&mut record.expires_at, expires_at.as_ref());
     set(&mut record.allowed_models, Some(&wishes.allow_model).filter(|list| !list.is_empty()));
     set(&mut record.denied_models, Some(&wishes.deny_model).filter(|list| !list.is_empty()));
+    set(&mut record.allowed_ips, Some(&wishes.allow_ip).filter(|list| !list.is_empty()));
     set(&mut record.rate_limit, wishes.rate_limit.as_ref());
     set(&mut record.tpm_limit, wishes.tpm_limit.as_ref());
     set(&mut record.concurrency_limit, wishes.concurrency.as_ref());
@@ -165,6 +169,7 @@ fn clear(record: &mut KeyRecord, field: Field) {
         Field::TpmLimit => record.tpm_limit = None,
         Field::Concurrency => record.concurrency_limit = None,
         Field::Target => record.target = None,
+        Field::AllowIp => record.allowed_ips = None,
         Field::Meta => record.metadata.clear(),
     }
 }
@@ -203,7 +208,7 @@ async fn show(store: &dyn Store, key: &str, form: Form, now: Timestamp) -> Resul
 
 /// The key with this id, or the only one whose id begins so. What was typed is not repeated: it may be a secret that
 /// was pasted in the wrong place.
-async fn find(store: &dyn Store, typed: &str) -> Result<KeyRecord, Failure> {
+pub(crate) async fn find(store: &dyn Store, typed: &str) -> Result<KeyRecord, Failure> {
     if typed.is_empty() || typed.starts_with(KEY_PREFIX) {
         return Err(Failure::usage("KEY is the id of a key (key_…), not the key itself"));
     }

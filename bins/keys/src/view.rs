@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use store::{KeyRecord, KeyStatus, Listing, Timestamp, Totals};
+use store::{Cidr, KeyId, KeyRecord, KeyStatus, Listing, Timestamp, Totals};
 
 use crate::{args::Args, failure::Failure};
 
@@ -50,14 +50,21 @@ fn as_map<S: serde::Serializer>(
     periods: &&[(&'static str, Totals)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Period<'a> {
-        #[serde(flatten)]
-        totals: &'a Totals,
-        cost_usd: String,
+    serializer.collect_map(periods.iter().map(|(name, totals)| (name, Figures::of(totals))))
+}
+
+/// Totals, and their cost in dollars.
+#[derive(Serialize)]
+pub(crate) struct Figures<'a> {
+    #[serde(flatten)]
+    totals: &'a Totals,
+    cost_usd: String,
+}
+
+impl<'a> Figures<'a> {
+    pub(crate) fn of(totals: &'a Totals) -> Self {
+        Self { totals, cost_usd: totals.cost_pico_usd.to_string() }
     }
-    let period = |totals| Period { totals, cost_usd: totals.cost_pico_usd.to_string() };
-    serializer.collect_map(periods.iter().map(|(name, totals)| (name, period(totals))))
 }
 
 #[derive(Serialize)]
@@ -99,7 +106,7 @@ pub(crate) fn listed(listing: &Listing<KeyRecord>, form: Form, now: Timestamp) -
             let shown = |record| Shown { key: None, record, status: record.status(now), usage: None };
             json(&Listed { keys: keys.iter().map(shown).collect(), next_cursor: next })?
         }
-        Form::Quiet => keys.iter().fold(String::new(), |text, record| text + record.key_id.as_str() + "\n"),
+        Form::Quiet => ids(keys.iter().map(|record| &record.key_id)),
         Form::People => table(keys, now),
     };
     let notes = match (form, next) {
@@ -146,10 +153,30 @@ pub(crate) fn switched(record: &KeyRecord, form: Form, now: Timestamp) -> Result
     Ok(Answer { text, notes: Vec::new() })
 }
 
+/// A key that is gone.
+pub(crate) fn deleted(key_id: &KeyId, form: Form) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct Deleted<'a> {
+        key_id: &'a KeyId,
+        deleted: bool,
+    }
+    let text = match form {
+        Form::Json => json(&Deleted { key_id, deleted: true })?,
+        Form::Quiet => format!("{key_id}\n"),
+        Form::People => format!("{key_id} is deleted; what was used with it stays known.\n"),
+    };
+    Ok(Answer { text, notes: Vec::new() })
+}
+
 fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String)> {
     let patterns = |list: &Option<Vec<String>>| list.as_ref().map(|list| list.join(", "));
     let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
     let metadata: Vec<_> = record.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let listed = |blocks: &Vec<Cidr>| blocks.iter().map(Cidr::to_string).collect::<Vec<_>>().join(", ");
+    let addresses = record.allowed_ips.as_ref().map(listed);
+    let older = record.previous.iter().filter(|old| old.valid_until > now);
+    let older: Vec<_> =
+        older.map(|old| format!("{}…{} until {}", old.prefix, old.last4, old.valid_until)).collect();
     let status = match &record.deactivated_reason {
         Some(reason) if !record.is_active && reason != "revoked" => {
             format!("{} ({reason})", record.status(now))
@@ -172,6 +199,8 @@ fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String
         ("token limit", Some(limit(record.tpm_limit, "tokens a minute"))),
         ("concurrency", Some(limit(record.concurrency_limit, "open at once"))),
         ("target", record.target.clone()),
+        ("addresses", Some(addresses.unwrap_or_else(|| "all".to_owned()))),
+        ("older keys", (!older.is_empty()).then(|| older.join(", "))),
         ("metadata", (!metadata.is_empty()).then(|| metadata.join(", "))),
     ];
     lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -218,19 +247,25 @@ fn limits(record: &KeyRecord) -> String {
 }
 
 fn usage_table(periods: &[(&'static str, Totals)]) -> String {
-    let head = ["USED", "REQUESTS", "ERRORS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "COST (USD)"];
+    let named = |name| match name {
+        "month" => "this month",
+        "day" => "today",
+        other => other,
+    };
+    sums_table("USED", periods.iter().map(|(name, totals)| (named(name), totals)))
+}
+
+/// A line for each name.
+pub(crate) fn sums_table<'a>(head: &str, sums: impl Iterator<Item = (&'a str, &'a Totals)>) -> String {
+    let head = [head, "REQUESTS", "ERRORS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "COST (USD)"];
     let mut rows = vec![head.map(String::from)];
-    for (name, totals) in periods {
+    for (name, totals) in sums {
         let unpriced = match totals.unpriced_requests {
             0 => String::new(),
             several => format!(" + {several} unpriced"),
         };
         rows.push([
-            match *name {
-                "month" => "this month".to_owned(),
-                "day" => "today".to_owned(),
-                other => other.to_owned(),
-            },
+            name.chars().filter(|char| !char.is_control()).collect(),
             totals.requests.to_string(),
             totals.errors.to_string(),
             totals.input_tokens.to_string(),
@@ -243,6 +278,14 @@ fn usage_table(periods: &[(&'static str, Totals)]) -> String {
     columns(&rows)
 }
 
+/// One a line.
+pub(crate) fn ids(ids: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    ids.into_iter().fold(String::new(), |mut text, id| {
+        let _ = writeln!(text, "{id}");
+        text
+    })
+}
+
 fn aligned(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     lines.iter().fold(String::new(), |mut text, (name, value)| {
@@ -251,7 +294,7 @@ fn aligned(lines: &[(&str, String)]) -> String {
     })
 }
 
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     rows.iter().fold(String::new(), |mut text, row| {

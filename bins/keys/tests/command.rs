@@ -1,108 +1,13 @@
 //! The real binary, run as a person or a script would run it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Command, Stdio},
-    thread,
-};
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt, thread};
 
 use serde_json::Value;
-use store::{
-    KeyId, KeyRecord, KeyStatus, PicoUsd, PresentedKey, RowStatus, Sqlite, Store, Timestamp, UsageRow,
-    hash_secret,
-};
-use tempfile::TempDir;
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn ok(self) -> String {
-        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
-        self.out
-    }
-
-    #[track_caller]
-    fn fails(self, code: i32) -> String {
-        assert_eq!(self.code, code, "{}{}", self.out, self.err);
-        assert_eq!(self.out, "", "a failure answers nothing");
-        self.err
-    }
-
-    #[track_caller]
-    fn json(self) -> Value {
-        serde_json::from_str(&self.ok()).unwrap()
-    }
-}
-
-struct Desk {
-    dir: TempDir,
-}
-
-impl Desk {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
-    }
-
-    fn db(&self) -> PathBuf {
-        self.dir.path().join("outcrop.db")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_outcrop-keys"));
-        command.env_clear().current_dir(self.dir.path()).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run_with(&self, arguments: &[&str], stdin: &str) -> Ran {
-        finish(self.command(arguments), stdin)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        self.run_with(arguments, "")
-    }
-
-    /// Makes a key and returns its id and the key.
-    fn create(&self, name: &str) -> (String, String) {
-        let made = self.run(&["create", "-u", "amalia", "-n", name, "--json"]).json();
-        let text = |field: &str| made[field].as_str().unwrap().to_owned();
-        (text("key_id"), text("key"))
-    }
-
-    /// What the gateway would find for a presented key.
-    fn found(&self, key: &str, secret: Option<&str>) -> Option<KeyRecord> {
-        block_on(async {
-            let store = Sqlite::open(self.db()).unwrap();
-            let hasher = hash_secret(&store, secret).await.unwrap();
-            store.key_by_hash(&hasher.hash(&PresentedKey::new(key))).await.unwrap()
-        })
-    }
-}
-
-fn finish(mut command: Command, stdin: &str) -> Ran {
-    let mut child = command.spawn().unwrap();
-    // It may end without reading.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
+use store::{KeyId, KeyRecord, KeyStatus, PicoUsd, RowStatus, Sqlite, Store, Timestamp, UsageRow};
+use support::{Desk, block_on, finish};
 
 #[test]
 fn a_created_key_is_what_the_gateway_finds() {

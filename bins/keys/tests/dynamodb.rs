@@ -73,6 +73,16 @@ fn keys_are_made_listed_and_revoked_as_in_a_file() {
     assert_eq!(serde_json::from_str::<Value>(&shown.out).unwrap()["status"], "revoked");
     assert_eq!(run(&settings, &["revoke", key_id], &[]).code, 4);
     assert_eq!(run(&settings, &["show", "key_0000000000000000"], &[]).code, 3);
+    assert_eq!(run(&settings, &["rotate", key_id], secret).code, 4, "it is revoked");
+    assert_eq!(run(&settings, &["reactivate", key_id], &[]).code, 0);
+    assert_eq!(run(&settings, &["rotate", key_id], &[]).code, 2, "without the secret");
+    let rotated = run(&settings, &["rotate", key_id, "-q"], secret);
+    assert!(rotated.code == 0 && rotated.out.starts_with("sk-oc-"), "{}", rotated.err);
+    let usage = run(&settings, &["usage", "--json"], &[]);
+    assert_eq!(serde_json::from_str::<Value>(&usage.out).unwrap()["total"]["requests"], 0, "{}", usage.err);
+    assert_eq!(run(&settings, &["usage", "rebuild", "--all"], &[]).code, 0);
+    assert_eq!(run(&settings, &["delete", key_id, "--yes", "-q"], &[]).out, format!("{key_id}\n"));
+    assert_eq!(run(&settings, &["list", "-q"], &[]).out, "");
 }
 
 #[test]
