@@ -280,7 +280,7 @@ pub(crate) struct Keys {
     /// How long a key's record is trusted without asking the store, in seconds.
     #[arg(long, env = "KEY_CACHE_TTL_SECONDS", default_value = "5", value_name = "SECONDS")]
     pub(crate) cache_ttl: Seconds,
-    /// Keys remembered, known and unknown ones.
+    /// Keys remembered, and as many unknown ones.
     #[arg(long, env = "KEY_CACHE_SIZE", default_value = "100000", value_name = "N")]
     pub(crate) cache_size: usize,
     /// Cached keys keep working this long while the store is away, in seconds.
