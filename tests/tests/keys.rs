@@ -1,5 +1,4 @@
 //! The life of a key as its callers see it.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use std::time::Duration;
 

@@ -324,3 +324,43 @@ async fn tables_of_a_newer_build_are_left_alone() {
     sent.await.unwrap();
     assert_eq!(DynamoDb::open(&settings).await.unwrap_err().kind(), ErrorKind::Broken);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn totals_that_went_wrong_are_counted_again_in_as_many_transactions_as_it_takes() {
+    let Some(settings) = stand_in::tables().await else { return };
+    let [store] = handles(&settings).await;
+    let rows: Vec<_> = (0..60)
+        .map(|day| UsageRow {
+            ts: noon().plus_millis(day * Timestamp::DAY_MILLIS),
+            ..row(&format!("req_{day}"))
+        })
+        .collect();
+    store.record_usage(&rows).await.unwrap();
+    let (right, stood) = (total(&store, 1).await, raw(&store, &tables::USAGE_STATS).await.len());
+    let forget = async |kept: &str| {
+        for item in raw(&store, &tables::USAGE_STATS).await {
+            let place = ["key_id", "bucket"].map(|name| (name.to_owned(), item[name].clone()));
+            let kept = item::read_text(&item, "bucket").unwrap().starts_with(kept);
+            let table = store.db.names.of(&tables::USAGE_STATS);
+            let delete = store.call(move |db| async move {
+                let delete = db.clients.writes.delete_item().table_name(table).set_key(Some(place.into()));
+                delete.send().await.map(|_| ()).map_err(|error| failure::of("forgetting", &error))
+            });
+            if !kept {
+                delete.await.unwrap();
+            }
+        }
+    };
+    for kept in ["total", "month", "day", "nothing"] {
+        forget(kept).await;
+        let seen = store.rebuild_usage(&key_id(1), Timestamp::EPOCH, true).await.unwrap();
+        assert!(!seen.is_empty(), "{kept}");
+        assert_eq!(store.rebuild_usage(&key_id(1), Timestamp::EPOCH, false).await.unwrap(), seen, "{kept}");
+        assert_eq!(store.rebuild_usage(&key_id(1), Timestamp::EPOCH, true).await.unwrap(), [], "{kept}");
+        assert_eq!(total(&store, 1).await, right);
+        assert_eq!(raw(&store, &tables::USAGE_STATS).await.len(), stood);
+    }
+    // Bookings add to what was corrected.
+    store.record_usage(&[row("another")]).await.unwrap();
+    assert_eq!(total(&store, 1).await.requests, 61);
+}

@@ -179,3 +179,34 @@ async fn a_batch_with_a_refused_row_leaves_no_trace_and_the_writer_saves_the_oth
     assert_eq!((stats.written, stats.rejected, stats.queued), (2, 1, 0));
     assert_eq!(store.usage_totals(&key_id(1), &Bucket::Total).await.unwrap().requests, 2);
 }
+
+#[tokio::test]
+async fn totals_that_went_wrong_are_counted_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path().join("outcrop.db")).unwrap();
+    let rows: Vec<_> = (0..40)
+        .map(|day| UsageRow {
+            ts: noon().plus_millis(day * Timestamp::DAY_MILLIS),
+            ..row(&format!("req_{day}"))
+        })
+        .collect();
+    store.record_usage(&rows).await.unwrap();
+    store.record_usage(&[UsageRow { key_id: key_id(2), ..row("other") }]).await.unwrap();
+    let standing =
+        async |key| store.read(move |db| totals::compared(db, &key_id(key), noon())).await.unwrap();
+    let all = async |store: &Sqlite| store.usage_totals(&key_id(1), &Bucket::Total).await.unwrap();
+    let right = all(&store).await;
+    for spoil in [
+        "UPDATE usage_stats SET requests = 99, cost_pico_usd = '1'",
+        "DELETE FROM usage_stats WHERE bucket <> 'day#2026-11-21'",
+        "UPDATE usage_stats SET bucket = 'day#2026-12-25#invented' WHERE bucket = 'day#2026-11-25'",
+    ] {
+        store.write(move |db| Ok(db.execute(spoil, [])?)).await.unwrap();
+        let seen = store.rebuild_usage(&key_id(1), Timestamp::EPOCH, true).await.unwrap();
+        assert!(!seen.is_empty(), "{spoil}");
+        assert_eq!(store.rebuild_usage(&key_id(1), Timestamp::EPOCH, false).await.unwrap(), seen);
+        assert_eq!(store.rebuild_usage(&key_id(1), Timestamp::EPOCH, true).await.unwrap(), []);
+        assert_eq!(all(&store).await, right, "{spoil}");
+    }
+    assert!(!standing(2).await.is_empty(), "nobody asked for the other key's");
+}
