@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use catalog::{Catalog, Scope};
 use criterion::{Criterion, criterion_group, criterion_main};
-use outcrop_policy::{Config, Now, Policy, RateConfig};
+use outcrop_policy::{Config, Now, Place, Policy, RateConfig};
 use store::{KeyHasher, KeyId, KeyRecord, Memory, NewKey, PresentedKey, Store, Timestamp};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -22,8 +22,7 @@ fn config() -> Config {
         key_cache: 100_000,
         failure_limit: 0,
         scope: Scope::Global,
-        region: "us-east-1".to_owned(),
-        target: "default".to_owned(),
+        place: Place { target: "default".into(), region: "us-east-1".into() },
         allow_unknown_models: true,
         rates: RateConfig::default(),
     }

@@ -354,8 +354,7 @@ mod tests {
     #[test]
     fn a_record_from_before_there_were_limits_and_targets_has_the_defaults() {
         let mut old = serde_json::to_value(record(1)).unwrap();
-        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target"] {
-        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "allowed_ips", "previous"] {
+        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target", "allowed_ips", "previous"] {
             assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
         }
         let read: KeyRecord = serde_json::from_value(old).unwrap();
