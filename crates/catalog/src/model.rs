@@ -171,15 +171,6 @@ pub struct Band {
     pub price: Price,
 }
 
-/// Service tiers that a model takes beside `default`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are Bedrock's own")]
-pub struct Tiers {
-    pub flex: bool,
-    pub priority: bool,
-    pub reserved: bool,
-}
-
 /// One model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -267,7 +258,7 @@ pub struct Model {
     /// <https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html>
     pub output_weight: u8,
     /// Service tiers.
-    pub tiers: Tiers,
+    pub tiers: crate::Tiers,
     /// List price; `None` is unpriced, which is flagged and never free.
     pub price: Option<Price>,
 }

@@ -50,7 +50,8 @@ pub mod fold;
 pub mod native;
 pub mod outcome;
 mod structured;
+mod tier;
 pub mod unfold;
 pub mod usage;
 
-pub use outcome::{Converted, Loss, Names, Refusal};
+pub use outcome::{Converted, Loss, Names, Refusal, Ttl};

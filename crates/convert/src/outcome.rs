@@ -65,6 +65,23 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// How long a cached prefix lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// Five minutes.
+    FiveMinutes,
+    /// One hour.
+    OneHour,
+}
+
+impl Ttl {
+    /// The longer of the two, where there are two.
+    pub(crate) fn longest(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let longer = |one, other| if one == Self::OneHour { one } else { other };
+        all.into_iter().reduce(longer)
+    }
+}
+
 /// A converted request.
 #[derive(Debug)]
 pub struct Converted<T> {
@@ -72,6 +89,9 @@ pub struct Converted<T> {
     pub value: T,
     /// What did not.
     pub losses: Vec<Loss>,
+    /// The longest life that a cache marker asks for as it is sent; `None` where none is. What the answer writes to the
+    /// cache without saying for how long was written for this.
+    pub cache_ttl: Option<Ttl>,
     /// What the answer's machine must restore.
     pub names: Names,
 }

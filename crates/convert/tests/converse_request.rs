@@ -97,7 +97,12 @@ fn described(converted: &Converted<protocol::converse::request::Request<'_>>) ->
     if let Some(name) = &converted.names.structured_output {
         names.insert("(structured output)".to_owned(), json!(name));
     }
-    format!(r#"{{"body":{body},"losses":{},"names":{}}}"#, json!(losses), Value::Object(names))
+    let ttl = match converted.cache_ttl {
+        Some(Ttl::OneHour) => r#","cache_ttl":"1h""#,
+        Some(Ttl::FiveMinutes) => r#","cache_ttl":"5m""#,
+        None => "",
+    };
+    format!(r#"{{"body":{body},"losses":{},"names":{}{ttl}}}"#, json!(losses), Value::Object(names))
 }
 
 /// Indents JSON text without touching order, numbers or strings.

@@ -102,7 +102,11 @@ fn convert(input: &Value) -> Value {
             let body = String::from_utf8(converted.value).expect("UTF-8");
             let sent: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
             assert_eq!(sent["anthropic_version"], "bedrock-2023-05-31");
-            named(json!({"body_text": body, "losses": told(&converted.losses)}), converted.names)
+            let mut outcome = json!({"body_text": body, "losses": told(&converted.losses)});
+            if let Some(ttl) = converted.cache_ttl {
+                outcome["cache_ttl"] = json!(if ttl == Ttl::OneHour { "1h" } else { "5m" });
+            }
+            named(outcome, converted.names)
         }
     }
 }

@@ -18,8 +18,9 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crate::model::{
-    Band, Caching, Effort, Family, Lane, Model, Price, Route, Sampling, Thinking, Tiers, ToolIds, TopK,
+    Band, Caching, Effort, Family, Lane, Model, Price, Route, Sampling, Thinking, ToolIds, TopK,
 };
+use crate::tier::Tiers;
 
 /// Every row, group by group.
 pub(crate) static GROUPS: &[&[Model]] = &[

@@ -35,6 +35,7 @@ use catalog::Model;
 use protocol::anthropic::request as anthropic;
 use protocol::converse::request as converse;
 
+pub use crate::Ttl;
 use crate::{Converted, Refusal};
 use context::Context;
 
@@ -72,15 +73,6 @@ impl Default for Options {
             performance: None,
         }
     }
-}
-
-/// How long a cached prefix lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ttl {
-    /// Five minutes.
-    FiveMinutes,
-    /// One hour.
-    OneHour,
 }
 
 /// Converts a request for the model that `rules` describes.
@@ -122,5 +114,5 @@ pub fn request<'a>(
         request_metadata: field::metadata(ctx, request),
     };
     let names = context.names.reverse(format.name().map(str::to_owned));
-    Ok(Converted { value, losses: context.losses, names })
+    Ok(Converted { value, losses: context.losses, cache_ttl: context.cache_ttl, names })
 }

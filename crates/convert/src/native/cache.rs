@@ -9,21 +9,13 @@ use crate::Refusal;
 use crate::outcome::reason;
 use catalog::Model;
 
-/// How long a cached prefix lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ttl {
-    /// Five minutes.
-    FiveMinutes,
-    /// One hour.
-    OneHour,
-}
+pub use crate::outcome::Ttl;
 
-impl Ttl {
-    fn text(self) -> &'static str {
-        match self {
-            Self::FiveMinutes => "\"5m\"",
-            Self::OneHour => "\"1h\"",
-        }
+/// As JSON.
+pub(super) fn ttl_text(ttl: Ttl) -> &'static str {
+    match ttl {
+        Ttl::FiveMinutes => "\"5m\"",
+        Ttl::OneHour => "\"1h\"",
     }
 }
 
@@ -34,8 +26,11 @@ pub(super) enum Fate {
     Keep,
     /// Gets this TTL.
     Set(Ttl),
-    /// Loses its TTL: the model knows only one.
-    Plain,
+    /// Has no TTL: the model knows only one.
+    Plain {
+        /// Another one was wanted.
+        limited: bool,
+    },
     /// Leaves.
     Leave(&'static str),
 }
@@ -72,11 +67,10 @@ impl<'m> Plan<'m> {
         if let Some(reason) = self.leaves(part) {
             return Fate::Leave(reason);
         }
-        let ttl = marker.get("ttl").filter(|ttl| !ttl.is_null());
+        let asked = asked(marker);
         if self.model.caching.is_some_and(|caching| caching.no_1h) {
-            return if ttl.is_some() { Fate::Plain } else { Fate::Keep };
+            return Fate::Plain { limited: self.forced.or(asked) == Some(Ttl::OneHour) };
         }
-        let asked = ttl.map(|ttl| if ttl.is("1h") { Ttl::OneHour } else { Ttl::FiveMinutes });
         let default = self.default.filter(|default| *default == Ttl::FiveMinutes || !self.short_seen);
         let wanted = self.forced.or(asked).or(default);
         self.short_seen |= wanted != Some(Ttl::OneHour);
@@ -94,6 +88,22 @@ pub(super) struct Marker<'d> {
     pub(super) block: Value<'d>,
     pub(super) value: Value<'d>,
     pub(super) fate: Fate,
+}
+
+/// The TTL that the caller wrote.
+fn asked(marker: Value<'_>) -> Option<Ttl> {
+    let ttl = marker.get("ttl").filter(|ttl| !ttl.is_null())?;
+    Some(if ttl.is("1h") { Ttl::OneHour } else { Ttl::FiveMinutes })
+}
+
+/// How long what is written under this marker lives; `None` where the marker leaves.
+pub(super) fn sent(marker: &Marker<'_>) -> Option<Ttl> {
+    match marker.fate {
+        Fate::Leave(_) => None,
+        Fate::Set(wanted) => Some(wanted),
+        Fate::Plain { .. } => Some(Ttl::FiveMinutes),
+        Fate::Keep => Some(asked(marker.value).unwrap_or(Ttl::FiveMinutes)),
+    }
 }
 
 /// All markers in prompt order; more than four that would be sent are refused.
@@ -129,15 +139,17 @@ pub(super) fn edit<'d>(marker: &Marker<'d>, edits: &mut Edits<'d>, losses: &mut 
         edits.remove(*marker, scope.key);
     }
     match (fate, marker.member("ttl")) {
-        (Fate::Plain, Some(ttl)) => {
-            if ttl.value.is("1h") {
-                lose(ttl.value, reason::LIMITED);
+        (Fate::Plain { limited }, ttl) => {
+            if *limited {
+                lose(ttl.map_or(*marker, |ttl| ttl.value), reason::LIMITED);
             }
-            edits.remove(*marker, ttl.key);
+            if let Some(ttl) = ttl {
+                edits.remove(*marker, ttl.key);
+            }
         }
-        (Fate::Set(wanted), Some(ttl)) => edits.replace(ttl.value, wanted.text()),
-        (Fate::Set(wanted), None) => edits.append(*marker, format!("\"ttl\":{}", wanted.text())),
-        (Fate::Keep | Fate::Leave(_), _) | (Fate::Plain, None) => {}
+        (Fate::Set(wanted), Some(ttl)) => edits.replace(ttl.value, ttl_text(*wanted)),
+        (Fate::Set(wanted), None) => edits.append(*marker, format!("\"ttl\":{}", ttl_text(*wanted))),
+        (Fate::Keep | Fate::Leave(_), _) => {}
     }
 }
 
@@ -151,8 +163,8 @@ fn text(marker: &Marker<'_>) -> Option<String> {
     let own = marker.value.get("ttl").map(|ttl| ttl.raw());
     let ttl = match marker.fate {
         Fate::Leave(_) => return None,
-        Fate::Set(wanted) => Some(wanted.text()),
-        Fate::Plain => None,
+        Fate::Set(wanted) => Some(ttl_text(wanted)),
+        Fate::Plain { .. } => None,
         Fate::Keep => own,
     };
     let ttl = ttl.map(|ttl| format!(",\"ttl\":{ttl}")).unwrap_or_default();

@@ -6,8 +6,8 @@ use super::beta;
 use super::doc::{Member, Value};
 use super::reason;
 use super::request::{Work, refusal};
-use crate::Refusal;
 use crate::outcome::reason as common;
+use crate::{Refusal, tier};
 
 /// Goes over the top-level members once; unknown ones travel.
 pub(super) fn edit(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
@@ -25,8 +25,10 @@ pub(super) fn edit(work: &mut Work<'_, '_>) -> Result<(), Refusal> {
             "safeguards" if !work.model.fields.contains(&"safeguards") => {
                 work.leave_out(member, common::NOT_TAKEN);
             }
-            "service_tier" | "speed" => no_wish(work, member),
-            "inference_geo"
+            "service_tier" => tier(work, member),
+            "speed" if member.value.is("standard") => work.edits.remove(work.root, member.key),
+            "speed"
+            | "inference_geo"
             | "fallbacks"
             | "fallback_credit_token"
             | "billing_policy"
@@ -77,10 +79,9 @@ fn container<'d>(work: &mut Work<'d, '_>, member: Member<'d>) -> Result<(), Refu
     Ok(())
 }
 
-/// `auto`, `standard_only` and `standard` ask for nothing; a tier that is asked for travels as a header.
-fn no_wish<'d>(work: &mut Work<'d, '_>, member: Member<'d>) {
-    let nothing = ["auto", "standard_only", "standard", "default"];
-    if nothing.iter().any(|word| member.value.is(word)) {
+/// A tier that is asked for travels as a header.
+fn tier<'d>(work: &mut Work<'d, '_>, member: Member<'d>) {
+    if member.value.str().is_some_and(|word| tier::is_understood(&word)) {
         work.edits.remove(work.root, member.key);
     } else {
         work.leave_out(member, reason::NOT_OFFERED);

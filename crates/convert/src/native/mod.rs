@@ -16,6 +16,7 @@ mod fields;
 mod fold;
 mod format;
 mod relay;
+mod remark;
 mod request;
 mod scan;
 mod synthetic;
@@ -27,6 +28,7 @@ pub use ask::{Ask, peek};
 pub use cache::Ttl;
 pub use doc::{Doc, Kind, Member, Value};
 pub use relay::{Message, Relay, message};
+pub use remark::{remarked, repointed, with_member};
 pub use request::{Addressed, Fetched, Options, addressed, embedded, request};
 pub use scan::{Fault, MAX_DEPTH, parse};
 

@@ -107,6 +107,11 @@ impl<'d> Work<'d, '_> {
         self.edits.remove(object, member.key);
     }
 
+    fn converted<T>(self, value: impl FnOnce(Edits<'d>) -> T) -> Converted<T> {
+        let cache_ttl = Ttl::longest(self.markers.iter().filter_map(cache::sent));
+        Converted { value: value(self.edits), losses: self.losses.0, cache_ttl, names: self.names }
+    }
+
     /// Marks a flag as needed; says whether it will be sent.
     pub(super) fn need(&mut self, flag: &'static str) -> bool {
         if !self.needs.contains(&flag) {
@@ -140,7 +145,7 @@ pub fn request(doc: &Doc<'_>, model: &Model, options: &Options<'_>) -> Result<Co
         let list = serde_json::to_string(&flags).unwrap_or_default();
         work.edits.append(root, format!("\"anthropic_beta\":{list}"));
     }
-    Ok(Converted { value: work.edits.apply(doc), losses: work.losses.0, names: work.names })
+    Ok(work.converted(|edits| edits.apply(doc)))
 }
 
 /// Makes a body for the Messages API of Bedrock, where the model is called `upstream_id`.
@@ -162,8 +167,7 @@ pub fn addressed(
     if let Some(metadata) = work.root.member("metadata") {
         work.leave_out(metadata, common::NO_PLACE);
     }
-    let value = Addressed { body: work.edits.apply(doc), betas };
-    Ok(Converted { value, losses: work.losses.0, names: work.names })
+    Ok(work.converted(|edits| Addressed { body: edits.apply(doc), betas }))
 }
 
 /// The edits that either form needs, and the flags that go with them.

@@ -80,6 +80,7 @@ pub(super) fn point(
         ttl = Ttl::FiveMinutes;
     }
     ctx.placed_5m |= ttl == Ttl::FiveMinutes;
+    ctx.cache_ttl = Ttl::longest(ctx.cache_ttl.into_iter().chain([ttl]));
     // Five minutes is what no `ttl` means, and models without one-hour caching may refuse the member.
     Some(CachePoint { kind: "default", ttl: (ttl == Ttl::OneHour).then_some("1h") })
 }

@@ -10,7 +10,7 @@ use super::Options;
 use super::document::Titles;
 use super::name::ToolNames;
 use crate::outcome::reason;
-use crate::{Loss, Refusal};
+use crate::{Loss, Refusal, Ttl};
 
 /// A place in the caller's request; written out only where something is noted or refused there.
 #[derive(Clone, Copy)]
@@ -63,6 +63,8 @@ pub(super) struct Context<'a> {
     pub(super) losses: Vec<Loss>,
     /// Whether a five-minute cache point was placed; a default of one hour may not follow it.
     pub(super) placed_5m: bool,
+    /// The longest life of the cache points so far.
+    pub(super) cache_ttl: Option<Ttl>,
     /// Whether the message at hand belongs to the turn that asks, and not to one that was answered.
     pub(super) asking: bool,
 }
@@ -76,6 +78,7 @@ impl<'a> Context<'a> {
             titles: Titles::default(),
             losses: Vec::new(),
             placed_5m: false,
+            cache_ttl: None,
             asking: false,
         }
     }

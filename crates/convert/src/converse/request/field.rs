@@ -13,6 +13,7 @@ use super::thinking::Plan;
 use super::tool::Specs;
 use crate::Refusal;
 use crate::outcome::reason;
+use crate::tier;
 
 /// Refuses what would need a server that the gateway does not run, and notes what goes.
 pub(super) fn check(ctx: &mut Context<'_>, request: &Request<'_>) -> Result<(), Refusal> {
@@ -25,7 +26,7 @@ pub(super) fn check(ctx: &mut Context<'_>, request: &Request<'_>) -> Result<(), 
         let at = At::root("container");
         return Err(at.key("skills").refuse("skills are not supported by this gateway"));
     }
-    let tier = request.service_tier.as_deref().is_some_and(|tier| tier != "auto" && tier != "standard_only");
+    let tier = request.service_tier.as_deref().is_some_and(|word| !tier::is_understood(word));
     let fast = request.speed.as_deref().is_some_and(|speed| speed != "standard");
     let lost = [
         ("container", request.container.is_some()),

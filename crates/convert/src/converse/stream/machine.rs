@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use catalog::ServiceTier as ServedTier;
 use protocol::anthropic::response as anthropic;
 use protocol::anthropic::{Delta, Event, event};
 use protocol::converse::event as converse;
@@ -60,6 +61,13 @@ impl Machine {
             stop_reason: None,
             losses: Vec::new(),
         }
+    }
+
+    /// Says which tier the request was sent for: the one that served, where the upstream does not say.
+    #[must_use]
+    pub fn with_tier(mut self, tier: ServedTier) -> Self {
+        self.service_tier = Some(tier.reported().to_owned());
+        self
     }
 
     /// The best figures so far.

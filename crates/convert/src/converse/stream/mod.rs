@@ -13,6 +13,7 @@
 mod block;
 mod machine;
 
+use catalog::ServiceTier;
 use protocol::anthropic::Event;
 use protocol::anthropic::response as anthropic;
 use protocol::converse::event::StreamEvent;
@@ -33,6 +34,13 @@ impl Stream {
     /// A stream of which nothing has come yet.
     pub fn new(names: Names, reply: Reply) -> Self {
         Self { machine: Machine::new(names, reply) }
+    }
+
+    /// See [`Machine::with_tier`].
+    #[must_use]
+    pub fn with_tier(mut self, tier: ServiceTier) -> Self {
+        self.machine = self.machine.with_tier(tier);
+        self
     }
 
     /// Takes an event (`event_type` is the frame's `:event-type`) and appends what the caller gets for it.
