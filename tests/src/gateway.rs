@@ -31,6 +31,8 @@ pub struct Options {
     pub signed: bool,
     /// ARNs of application inference profiles that the simulator has, and the ids behind them.
     pub profiles: Vec<(String, String)>,
+    /// Models that the account has reserved capacity of.
+    pub reservations: Vec<String>,
 }
 
 impl Options {
@@ -74,6 +76,7 @@ impl Gateway {
             record: true,
             delay: options.delay,
             profiles: options.profiles,
+            reservations: options.reservations,
             ..Config::default()
         };
         let sim = Sim::start(config).await.unwrap();
@@ -162,8 +165,13 @@ impl Gateway {
 
     /// The rows booked under the master key, once there are at least `count`.
     pub async fn rows(&self, count: usize) -> Vec<UsageRow> {
+        self.rows_of(&KeyId::master(), count).await
+    }
+
+    /// The rows booked under a key, once there are at least `count`.
+    pub async fn rows_of(&self, key_id: &KeyId, count: usize) -> Vec<UsageRow> {
         let query = UsageQuery {
-            key_id: KeyId::master(),
+            key_id: key_id.clone(),
             since: Timestamp::EPOCH,
             until: Timestamp::now().plus_millis(60_000),
         };

@@ -7,6 +7,7 @@ use httpd::Response;
 use crate::answer::{self, Context};
 use crate::ask::Ask;
 use crate::claude_generation::Betas;
+use crate::converse_family::check_tier;
 use crate::converse_shape::{CONVERSE, CONVERSE_STREAM};
 use crate::directives::Directives;
 use crate::json::Json;
@@ -72,6 +73,8 @@ fn prepare(call: &Call<'_>, model: &'static Model, stream: bool) -> Result<Prepa
     let shape = if stream { &CONVERSE_STREAM } else { &CONVERSE };
     shape::check(shape, &body).map_err(shape::Fault::reject)?;
     converse_rules::check(model, &body)?;
+    let tier = body.at(&["serviceTier", "type"]).and_then(Json::as_str);
+    check_tier(model, tier, call.state.has_reserved(model.id))?;
     if stream && !model.streams_tools() && body.get("toolConfig").is_some() {
         return Err(Reject::invalid("This model doesn't support tool use in streaming mode."));
     }
@@ -86,7 +89,7 @@ fn prepare(call: &Call<'_>, model: &'static Model, stream: bool) -> Result<Prepa
     let paths = body.list("additionalModelResponseFieldPaths");
     let extras = Extras {
         latency_ms: 0,
-        tier: body.at(&["serviceTier", "type"]).and_then(Json::as_str).map(str::to_owned),
+        tier: tier.map(|tier| directives.served.unwrap_or(tier).to_owned()),
         stop_sequence: model.is_claude() && paths.iter().any(|path| path.as_str() == Some("/stop_sequence")),
     };
     if paths.iter().filter_map(Json::as_str).any(|path| !path.starts_with('/')) {

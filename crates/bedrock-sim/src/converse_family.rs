@@ -12,7 +12,6 @@ use crate::sign;
 
 /// Checks a body against the rules of its model.
 pub(crate) fn check(model: &'static Model, body: &Json<'_>) -> Rule {
-    tier(model, body)?;
     let config = body.get("inferenceConfig");
     if let Some(asked) = config.and_then(|config| config.get("maxTokens")).and_then(Json::as_int)
         && asked > model.output
@@ -49,14 +48,11 @@ fn unsupported(field: &str) -> Reject {
     Reject::invalid(format!("This model doesn't support the {field} field. Remove {field} and try again."))
 }
 
-fn tier(model: &'static Model, body: &Json<'_>) -> Rule {
-    check_tier(model, body.at(&["serviceTier", "type"]).and_then(Json::as_str))
-}
-
-/// The tier of a request, from the body or from InvokeModel's header.
-pub(crate) fn check_tier(model: &'static Model, tier: Option<&str>) -> Rule {
+/// The tier of a request, from the body or from InvokeModel's header. `reserved` says that the account has reserved capacity.
+pub(crate) fn check_tier(model: &'static Model, tier: Option<&str>, reserved: bool) -> Rule {
     match tier {
         None => Ok(()),
+        Some("reserved") if reserved => Ok(()),
         Some("reserved") => Err(Reject::invalid("Reservation not found.")),
         Some(tier @ ("default" | "priority" | "flex")) => {
             if model.takes_tier(tier) {

@@ -14,6 +14,8 @@ pub(crate) struct Directives {
     pub(crate) slow: Option<Duration>,
     /// `sim:stop=content_filtered`: ends with this reason.
     pub(crate) stop: Option<&'static str>,
+    /// `sim:served=default`: another tier than the one that was asked for serves, and the answer says so.
+    pub(crate) served: Option<&'static str>,
     /// `sim:utf8`: the answer holds characters of several bytes, and they arrive in pieces.
     pub(crate) utf8: bool,
     /// `sim:throttle=2`: the same words are refused twice, then answered.
@@ -35,6 +37,8 @@ const STOPS: &[&str] = &[
     "malformed_model_output",
     "malformed_tool_use",
 ];
+
+const TIERS: &[&str] = &["default", "flex", "priority", "reserved"];
 
 impl Directives {
     /// Finds all directives in a text.
@@ -61,6 +65,7 @@ impl Directives {
             "redacted" => self.redacted = true,
             "slow" => self.slow = duration(value),
             "stop" => self.stop = STOPS.iter().find(|stop| **stop == value).copied(),
+            "served" => self.served = TIERS.iter().find(|tier| **tier == value).copied(),
             "throttle" if !value.is_empty() => self.throttle = value.parse().ok(),
             "utf8" => {
                 self.utf8 = true;

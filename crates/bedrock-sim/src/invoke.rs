@@ -110,7 +110,8 @@ const OWN: &[&str] = &[
 
 /// What InvokeModel is told by headers.
 fn headers(call: &Call<'_>, model: &'static Model) -> Result<(), Reject> {
-    check_tier(model, call.header("x-amzn-bedrock-service-tier"))?;
+    let tier = call.header("x-amzn-bedrock-service-tier");
+    check_tier(model, tier, call.state.has_reserved(model.id))?;
     if call.header("x-amzn-bedrock-performanceconfig-latency") == Some("optimized") {
         return Err(Reject::invalid("Latency performance configuration is not supported for this model."));
     }
@@ -171,7 +172,7 @@ async fn respond(
     form: Form,
 ) -> Result<Response, Reject> {
     let Prepared { answer, usage, directives } = prepared;
-    let mut faults = directives.faults;
+    let (mut faults, served) = (directives.faults, directives.served);
     for fault in &faults {
         if let Some(response) = call.early(fault).await {
             return Ok(response);
@@ -210,7 +211,8 @@ async fn respond(
         }
     };
     if let Some(tier) = call.headers.get("x-amzn-bedrock-service-tier") {
-        response.headers_mut().insert("x-amzn-bedrock-service-tier", tier.clone());
+        let tier = served.map_or_else(|| tier.clone(), HeaderValue::from_static);
+        response.headers_mut().insert("x-amzn-bedrock-service-tier", tier);
     }
     Ok(response)
 }

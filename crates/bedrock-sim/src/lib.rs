@@ -18,6 +18,7 @@
 //! | `sim:slow=50ms` | a pause between events |
 //! | `sim:redacted` | a redacted thinking block first |
 //! | `sim:stop=REASON` | this stop reason, in either dialect's words |
+//! | `sim:served=default` | this tier serves, whichever was asked for |
 //! | `sim:throttle`, `sim:throttle=2` | 429 always, or twice for the same words |
 //! | `sim:retry-after=3` | 429 with that header |
 //! | `sim:not-ready`, `sim:unavailable`, `sim:html` | 429 ModelNotReady, 503, 503 with an HTML page |

@@ -39,6 +39,8 @@ pub struct Config {
     pub workers: usize,
     /// ARNs of application inference profiles and the ids behind them. They can be called, and described.
     pub profiles: Vec<(String, String)>,
+    /// Base ids of the models that the account has reserved capacity of.
+    pub reservations: Vec<String>,
 }
 
 impl Default for Config {
@@ -56,6 +58,7 @@ impl Default for Config {
             events: None,
             workers: 0,
             profiles: Vec::new(),
+            reservations: Vec::new(),
         }
     }
 }
@@ -83,6 +86,7 @@ impl Sim {
         state.gather = config.gather;
         state.events = config.events;
         state.profiles = config.profiles;
+        state.reservations = config.reservations;
         let state = Arc::new(state);
         let http = httpd::Config { workers: config.workers, ..httpd::Config::default() };
         let server = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, config.port)), http)?;

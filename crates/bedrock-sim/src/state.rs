@@ -102,6 +102,7 @@ pub(crate) struct State {
     pub(crate) events: Option<usize>,
     /// ARNs of application inference profiles and the models behind them.
     pub(crate) profiles: Vec<(String, String)>,
+    pub(crate) reservations: Vec<String>,
     pub(crate) cache: Cache,
     serial: AtomicU64,
     /// How many faults wait; the lock is only taken when there are any.
@@ -118,6 +119,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl State {
+    pub(crate) fn has_reserved(&self, model: &str) -> bool {
+        self.reservations.iter().any(|reserved| reserved == model)
+    }
+
     pub(crate) fn new(accepted: Accepted) -> Self {
         Self {
             accepted,
@@ -126,6 +131,7 @@ impl State {
             gather: false,
             events: None,
             profiles: Vec::new(),
+            reservations: Vec::new(),
             cache: Cache::default(),
             serial: AtomicU64::new(1),
             waiting: AtomicUsize::new(0),
