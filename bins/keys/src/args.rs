@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use store::{Cidr, KeyStatus, Timestamp};
+use store::{CacheTtl, KeyStatus, ServiceTier, Timestamp};
 
 use crate::{usage::args::Usage, values};
 
@@ -193,6 +194,14 @@ pub(crate) struct Wishes {
     #[arg(long, value_name = "CIDR")]
     pub(crate) allow_ip: Vec<Cidr>,
 
+    /// The service tier of its calls: default, flex, priority or reserved (default: what a request asks for, or the gateway's DEFAULT_SERVICE_TIER)
+    #[arg(long, short = 't', value_name = "TIER")]
+    pub(crate) service_tier: Option<ServiceTier>,
+
+    /// How long its prompt caches live, whatever its requests say: 5m, 1h, or none to take the markers out
+    #[arg(long, value_name = "TTL")]
+    pub(crate) cache_ttl: Option<CacheTtl>,
+
     /// A pair for the record (repeatable, at most 16)
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
     pub(crate) meta: Vec<(String, String)>,
@@ -232,6 +241,8 @@ pub(crate) enum Field {
     Concurrency,
     Target,
     AllowIp,
+    ServiceTier,
+    CacheTtl,
     Meta,
 }
 
@@ -248,6 +259,8 @@ impl Wishes {
             Field::Concurrency => self.concurrency.is_some(),
             Field::Target => self.target.is_some(),
             Field::AllowIp => !self.allow_ip.is_empty(),
+            Field::ServiceTier => self.service_tier.is_some(),
+            Field::CacheTtl => self.cache_ttl.is_some(),
             Field::Meta => !self.meta.is_empty(),
         }
     }

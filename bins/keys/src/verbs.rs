@@ -130,6 +130,8 @@ fn apply(record: &mut KeyRecord, wishes: &Wishes, now: Timestamp) -> Result<(), 
     set(&mut record.tpm_limit, wishes.tpm_limit.as_ref());
     set(&mut record.concurrency_limit, wishes.concurrency.as_ref());
     set(&mut record.target, wishes.target.as_ref());
+    set(&mut record.service_tier, wishes.service_tier.as_ref());
+    set(&mut record.cache_ttl, wishes.cache_ttl.as_ref());
     Ok(())
 }
 
@@ -170,6 +172,8 @@ fn clear(record: &mut KeyRecord, field: Field) {
         Field::Concurrency => record.concurrency_limit = None,
         Field::Target => record.target = None,
         Field::AllowIp => record.allowed_ips = None,
+        Field::ServiceTier => record.service_tier = None,
+        Field::CacheTtl => record.cache_ttl = None,
         Field::Meta => record.metadata.clear(),
     }
 }

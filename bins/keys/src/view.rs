@@ -201,6 +201,8 @@ fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String
         ("target", record.target.clone()),
         ("addresses", Some(addresses.unwrap_or_else(|| "all".to_owned()))),
         ("older keys", (!older.is_empty()).then(|| older.join(", "))),
+        ("tier", Some(record.service_tier.map_or("as requests ask".to_owned(), |tier| tier.to_string()))),
+        ("cache ttl", Some(record.cache_ttl.map_or("as requests ask".to_owned(), |ttl| ttl.to_string()))),
         ("metadata", (!metadata.is_empty()).then(|| metadata.join(", "))),
     ];
     lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
@@ -217,8 +219,20 @@ fn hint(record: &KeyRecord) -> String {
 
 fn table(keys: &[KeyRecord], now: Timestamp) -> String {
     let mut rows = vec![
-        ["KEY ID", "STATUS", "USER", "NAME", "KEY", "REQ/TPM/OPEN", "CREATED", "LAST USED", "EXPIRES"]
-            .map(String::from),
+        [
+            "KEY ID",
+            "STATUS",
+            "USER",
+            "NAME",
+            "KEY",
+            "REQ/TPM/OPEN",
+            "TIER",
+            "CACHE",
+            "CREATED",
+            "LAST USED",
+            "EXPIRES",
+        ]
+        .map(String::from),
     ];
     let day = |at: Timestamp| at.to_string().chars().take("2026-11-21".len()).collect::<String>();
     let maybe_day = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), day);
@@ -230,6 +244,8 @@ fn table(keys: &[KeyRecord], now: Timestamp) -> String {
             record.name.clone(),
             hint(record),
             limits(record),
+            or_dash(record.service_tier),
+            or_dash(record.cache_ttl),
             day(record.created_at),
             maybe_day(record.last_used_at),
             maybe_day(record.expires_at),
@@ -240,10 +256,13 @@ fn table(keys: &[KeyRecord], now: Timestamp) -> String {
 
 /// `100/–/5`: where a key has none of its own, the default holds.
 fn limits(record: &KeyRecord) -> String {
-    let shown = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
     [record.rate_limit.map(u64::from), record.tpm_limit, record.concurrency_limit.map(u64::from)]
-        .map(shown)
+        .map(or_dash)
         .join("/")
+}
+
+fn or_dash(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
 fn usage_table(periods: &[(&'static str, Totals)]) -> String {

@@ -220,6 +220,35 @@ fn a_revoked_key_says_so_until_it_is_reactivated() {
 }
 
 #[test]
+fn a_tier_and_a_cache_ttl_are_set_shown_and_taken_away() {
+    let desk = Desk::new();
+    let base = ["create", "-u", "amalia", "-n", "laptop", "--json"];
+    let made = desk.run(&[&base[..], &["-t", "flex", "--cache-ttl", "1h"]].concat()).json();
+    assert_eq!((&made["service_tier"], &made["cache_ttl"]), (&"flex".into(), &"1h".into()));
+    let (id, key) = (made["key_id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    let stored = desk.found(key, None).unwrap();
+    assert_eq!(stored.service_tier, Some(store::ServiceTier::Flex));
+    assert_eq!(stored.cache_ttl, Some(store::CacheTtl::OneHour));
+    let shown = desk.run(&["show", id]).ok();
+    let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(line("tier").ends_with("flex") && line("cache ttl").ends_with("1h"), "{shown}");
+    let listed = desk.run(&["list"]).ok();
+    assert!(listed.contains("  flex  1h     "), "{listed}");
+    desk.run(&["update", id, "--service-tier", "reserved", "--cache-ttl", "none"]).ok();
+    let stored = desk.found(key, None).unwrap();
+    assert_eq!(stored.service_tier, Some(store::ServiceTier::Reserved));
+    assert_eq!(stored.cache_ttl, Some(store::CacheTtl::None));
+    desk.run(&["update", id, "--clear", "service-tier", "--clear", "cache-ttl"]).ok();
+    let stored = desk.found(key, None).unwrap();
+    assert_eq!((stored.service_tier, stored.cache_ttl), (None, None));
+    assert!(desk.run(&["list"]).ok().contains("  –     –      "));
+    for wrong in [&["-t", "turbo"][..], &["-t", "standard"], &["--cache-ttl", "2h"], &["--cache-ttl", "5 m"]]
+    {
+        desk.run(&[&base[..], wrong].concat()).fails(2);
+    }
+}
+
+#[test]
 fn limits_are_set_shown_and_taken_away() {
     let desk = Desk::new();
     let made = desk
@@ -368,6 +397,9 @@ fn show_tells_what_was_used() {
         cache_write_5m_tokens: 12_304,
         cache_write_1h_tokens: 0,
         reasoning_tokens: None,
+        tier_requested: store::ServiceTier::Default,
+        tier_served: store::ServiceTier::Default,
+        cache_ttl: None,
         cost_pico_usd: cost,
         estimated: false,
         status: RowStatus::Ok,

@@ -2,7 +2,7 @@
 
 use base64_simd::STANDARD;
 use bedrock::{Call, Operation};
-use catalog::{Family, Lane, Model};
+use catalog::{Family, Lane, Model, ServiceTier};
 use convert::native;
 use http::StatusCode;
 use http::header::HeaderValue;
@@ -49,6 +49,8 @@ pub(crate) async fn count(
         body,
         beta_headers: messages::beta_headers(&context.headers),
         wishes: Wishes::default(),
+        tier: ServiceTier::Default,
+        cache_ttl: None,
         resolution,
         plan,
         input_estimate,

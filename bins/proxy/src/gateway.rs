@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::profiles::Profiles;
 use crate::settings::Settings;
 use crate::targets::Targets;
+use crate::tiers::RefusedTiers;
 use crate::ways::Cooling;
 
 /// One worker's gateway.
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) cors: Cors,
     pub(crate) learned: Learned,
     pub(crate) cooling: Cooling,
+    pub(crate) refused_tiers: RefusedTiers,
     pub(crate) profiles: Profiles,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) started: Instant,

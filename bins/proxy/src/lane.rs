@@ -2,19 +2,21 @@
 
 use bedrock::Frame;
 use bytes::Bytes;
-use catalog::{Lane, Resolution, Route};
+use catalog::{Lane, Resolution, Route, ServiceTier};
 use convert::converse::{self, Reply};
 use convert::native::{self, Doc, Relay};
 use convert::unfold::unfold;
 use convert::usage::Usage;
-use convert::{Converted, Loss, Names, Refusal};
+use convert::{Converted, Loss, Names, Refusal, Ttl};
 use http::{HeaderName, HeaderValue};
-use policy::Tokens;
+use policy::{Admission, Tokens};
 use protocol::anthropic;
+use store::CacheTtl;
 
 use crate::error::{ApiError, Kind};
 use crate::learned::Lessons;
 use crate::settings::Settings;
+use crate::tiers;
 use crate::ways::{Candidate, Way};
 use crate::wishes::Wishes;
 
@@ -24,6 +26,10 @@ pub(crate) struct Asking<'a> {
     pub(crate) beta_headers: &'a [&'a str],
     pub(crate) lessons: &'a Lessons,
     pub(crate) wishes: &'a Wishes,
+    /// The tier to send.
+    pub(crate) tier: ServiceTier,
+    /// What the key forces on every cache marker.
+    pub(crate) cache_ttl: Option<CacheTtl>,
     pub(crate) counting: bool,
 }
 
@@ -35,10 +41,37 @@ pub(crate) struct Prepared {
     pub(crate) body: Bytes,
     /// What travels beside the body.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The tier that is asked for.
+    pub(crate) tier: ServiceTier,
+    /// The longest TTL of its cache markers: what cache writes are counted as whose TTL is not told.
+    pub(crate) cache_ttl: Option<CacheTtl>,
     /// Whether the model may call tools.
     pub(crate) tools: bool,
     pub(crate) losses: Vec<Loss>,
     pub(crate) names: Names,
+}
+
+impl Asking<'_> {
+    /// Whether cache markers leave.
+    fn uncached(&self, settings: &Settings) -> bool {
+        !settings.caching.caching_enabled.0 || self.cache_ttl == Some(CacheTtl::None)
+    }
+
+    fn forced_ttl(&self) -> Option<Ttl> {
+        match self.cache_ttl? {
+            CacheTtl::FiveMinutes => Some(Ttl::FiveMinutes),
+            CacheTtl::OneHour => Some(Ttl::OneHour),
+            CacheTtl::None => None,
+        }
+    }
+}
+
+/// As it is booked.
+fn sent_ttl(ttl: Option<Ttl>) -> Option<CacheTtl> {
+    match ttl? {
+        Ttl::FiveMinutes => Some(CacheTtl::FiveMinutes),
+        Ttl::OneHour => Some(CacheTtl::OneHour),
+    }
 }
 
 impl Prepared {
@@ -56,7 +89,7 @@ impl Prepared {
             Way::Converse => {
                 let request = anthropic::parse(doc.text())
                     .map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
-                Self::typed(&request, ask.resolution, ask.wishes, settings)
+                Self::typed(&request, ask, settings)
             }
         }
     }
@@ -66,8 +99,9 @@ impl Prepared {
         let options = native::Options {
             beta_headers,
             betas: settings.betas.policy(resolution, lessons.certain_betas_only),
-            default_ttl: settings.caching.native_ttl(),
-            caching_off: !settings.caching.caching_enabled.0,
+            forced_ttl: ask.forced_ttl(),
+            default_ttl: settings.caching.default_ttl(),
+            caching_off: ask.uncached(settings),
             no_thinking: !settings.switches.thinking.0,
             wants_1m: resolution.wants_1m,
             drop_fields: &lessons.drop_fields,
@@ -78,7 +112,7 @@ impl Prepared {
             Route::InvokeModel => {
                 let converted = native::request(doc, resolution.model, &options);
                 let converted = converted.map_err(|refusal| refused(&refusal))?;
-                return Ok(Self::invoking(converted, ask.wishes));
+                return Ok(Self::invoking(converted, ask));
             }
             Route::Messages => &resolution.upstream_id,
             Route::Mantle => &resolution.base_id,
@@ -87,16 +121,28 @@ impl Prepared {
         let converted = converted.map_err(|refusal| refused(&refusal))?;
         let body = converted.value.body.into();
         let headers = message_headers(&converted.value.betas);
-        let (losses, names) = (converted.losses, converted.names);
-        Ok(Self { target: 0, way: Way::Native(route), body, headers, tools: false, losses, names })
+        Ok(Self {
+            target: 0,
+            way: Way::Native(route),
+            body,
+            headers,
+            // Only InvokeModel is known to grant one.
+            tier: ServiceTier::Default,
+            cache_ttl: sent_ttl(converted.cache_ttl),
+            tools: false,
+            losses: converted.losses,
+            names: converted.names,
+        })
     }
 
-    fn invoking(converted: Converted<Vec<u8>>, wishes: &Wishes) -> Self {
+    fn invoking(converted: Converted<Vec<u8>>, ask: &Asking<'_>) -> Self {
         Self {
             target: 0,
             way: Way::Native(Route::InvokeModel),
             body: converted.value.into(),
-            headers: wishes.headers().to_vec(),
+            headers: ask.wishes.headers().iter().cloned().chain(tiers::header(ask.tier)).collect(),
+            tier: ask.tier,
+            cache_ttl: sent_ttl(converted.cache_ttl),
             tools: false,
             losses: converted.losses,
             names: converted.names,
@@ -107,32 +153,33 @@ impl Prepared {
         Candidate { target: self.target, way: self.way }
     }
 
+    /// Whether cache writes may live for an hour, which is what they then cost.
+    fn hour_writes(&self) -> bool {
+        self.cache_ttl == Some(CacheTtl::OneHour)
+    }
+
     /// Converts a Messages body that came to InvokeModel, for a model that is spoken to through Converse.
-    pub(crate) fn invoked(
-        text: &str,
-        resolution: &Resolution,
-        wishes: &Wishes,
-        settings: &Settings,
-    ) -> Result<Self, ApiError> {
+    pub(crate) fn invoked(text: &str, ask: &Asking<'_>, settings: &Settings) -> Result<Self, ApiError> {
         let request = anthropic::request::parse_for_invoke(text)
             .map_err(|fault| ApiError::field(&fault.path, &fault.message))?;
-        Self::typed(&request, resolution, wishes, settings)
+        Self::typed(&request, ask, settings)
     }
 
     fn typed(
         request: &anthropic::Request<'_>,
-        resolution: &Resolution,
-        wishes: &Wishes,
+        ask: &Asking<'_>,
         settings: &Settings,
     ) -> Result<Self, ApiError> {
         let mut options = converse::request::Options {
-            prompt_caching: settings.caching.caching_enabled.0,
-            default_cache_ttl: settings.caching.converse_ttl(),
+            service_tier: (ask.tier != ServiceTier::Default).then(|| converse_tier(ask.tier)),
+            prompt_caching: !ask.uncached(settings),
+            cache_ttl: ask.forced_ttl(),
+            default_cache_ttl: settings.caching.default_ttl(),
             thinking: settings.switches.thinking.0,
             ..converse::request::Options::default()
         };
-        wishes.apply(&mut options)?;
-        let converted = converse::request::request(request, resolution.model, &options)
+        ask.wishes.apply(&mut options)?;
+        let converted = converse::request::request(request, ask.resolution.model, &options)
             .map_err(|refusal| refused(&refusal))?;
         let body = serde_json::to_vec(&converted.value).map_err(|error| {
             ApiError::new(Kind::Internal, format!("the request cannot be written: {error}"))
@@ -142,10 +189,22 @@ impl Prepared {
             way: Way::Converse,
             body: body.into(),
             headers: Vec::new(),
+            tier: ask.tier,
+            cache_ttl: sent_ttl(converted.cache_ttl),
             tools: converted.value.tool_config.is_some(),
             losses: converted.losses,
             names: converted.names,
         })
+    }
+}
+
+fn converse_tier(tier: ServiceTier) -> protocol::converse::request::ServiceTier {
+    use protocol::converse::request::ServiceTier as Asked;
+    match tier {
+        ServiceTier::Default => Asked::Default,
+        ServiceTier::Flex => Asked::Flex,
+        ServiceTier::Priority => Asked::Priority,
+        ServiceTier::Reserved => Asked::Reserved,
     }
 }
 
@@ -177,13 +236,17 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
-    pub(crate) fn new(way: Way, names: Names, reply: Reply, hour_writes: bool) -> Self {
+    /// For the answer to what was sent.
+    pub(crate) fn new(sent: Prepared, reply: Reply) -> Self {
+        let hour = sent.hour_writes();
         let relay =
-            |names: Names| Box::new(Relay::new(&reply.model).with_hour_writes(hour_writes).with_names(names));
-        match way {
-            Way::Native(Route::InvokeModel) | Way::Count => Self::Invoked(relay(names)),
-            Way::Native(Route::Messages | Route::Mantle) => Self::Addressed(relay(names)),
-            Way::Converse => Self::Converse(Box::new(converse::Stream::new(names, reply))),
+            |names: Names| Box::new(Relay::new(&reply.model).with_hour_writes(hour).with_names(names));
+        match sent.way {
+            Way::Native(Route::InvokeModel) | Way::Count => Self::Invoked(relay(sent.names)),
+            Way::Native(Route::Messages | Route::Mantle) => Self::Addressed(relay(sent.names)),
+            Way::Converse => {
+                Self::Converse(Box::new(converse::Stream::new(sent.names, reply).with_tier(sent.tier)))
+            }
         }
     }
 
@@ -229,19 +292,41 @@ impl Decoder {
         }
     }
 
-    /// What has been used, if the upstream has said so yet.
-    pub(crate) fn tokens(&self) -> Option<Tokens> {
-        let usage = match self {
-            Self::Invoked(relay) | Self::Addressed(relay) => relay.usage(),
-            Self::Converse(stream) => stream.usage(),
-        };
-        tokens(usage)
-    }
-
-    pub(crate) fn stop_reason(&self) -> Option<String> {
+    /// What the upstream has said so far.
+    pub(crate) fn said(&self) -> Said {
         match self {
-            Self::Invoked(_) | Self::Addressed(_) => None,
-            Self::Converse(stream) => stream.machine().stop_reason().map(|reason| reason.as_str().to_owned()),
+            Self::Invoked(relay) | Self::Addressed(relay) => {
+                Said { tokens: tokens(relay.usage()), ..Said::default() }
+            }
+            Self::Converse(stream) => {
+                let machine = stream.machine();
+                Said {
+                    tokens: tokens(machine.usage()),
+                    tier: machine.service_tier().and_then(ServiceTier::from_reported),
+                    stop_reason: machine.stop_reason().map(|reason| reason.as_str().to_owned()),
+                }
+            }
+        }
+    }
+}
+
+/// What an answer says of itself.
+#[derive(Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) tokens: Option<Tokens>,
+    /// The tier that served, where the answer itself names it; elsewhere headers do.
+    pub(crate) tier: Option<ServiceTier>,
+    pub(crate) stop_reason: Option<String>,
+}
+
+impl Said {
+    /// Tells the admission what was used and which tier served.
+    pub(crate) fn note(&self, admission: &mut Admission) {
+        if let Some(tokens) = self.tokens {
+            admission.used(tokens);
+        }
+        if let Some(tier) = self.tier {
+            admission.served(tier);
         }
     }
 }
@@ -249,44 +334,49 @@ impl Decoder {
 /// A whole answer for the caller.
 pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
-    pub(crate) tokens: Option<Tokens>,
-    pub(crate) stop_reason: Option<String>,
+    pub(crate) said: Said,
 }
 
 impl Answer {
-    pub(crate) fn new(
-        lane: Lane,
-        body: &[u8],
-        names: &Names,
-        reply: &Reply,
-        hour_writes: bool,
-    ) -> Result<Self, ApiError> {
-        match lane {
+    /// Reads the answer to what was sent.
+    pub(crate) fn new(sent: &Prepared, body: &[u8], reply: &Reply) -> Result<Self, ApiError> {
+        match sent.way.lane() {
             Lane::Native => {
-                let message = native::message(body, &reply.model, hour_writes, names)
+                // Its usage is the upstream's, and tells of a tier where the upstream does.
+                let message = native::message(body, &reply.model, sent.hour_writes(), &sent.names)
                     .map_err(|fault| unreadable(&fault.message))?;
-                Ok(Self { body: message.body, tokens: tokens(message.usage), stop_reason: None })
+                let said = Said { tokens: tokens(message.usage), ..Said::default() };
+                Ok(Self { body: message.body, said })
             }
-            Lane::Converse => {
-                let message =
-                    converse::response(body, names, reply).map_err(|fault| unreadable(&fault.message))?;
-                let stop_reason = message.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
-                let usage = Usage::from_anthropic(&message.usage);
-                let body = serde_json::to_vec(&message).map_err(|error| unreadable(&error.to_string()))?;
-                Ok(Self { body, tokens: tokens(usage), stop_reason })
-            }
+            Lane::Converse => Self::converted(sent, body, reply, |message| {
+                serde_json::to_vec(&message).map_err(|error| unreadable(&error.to_string()))
+            }),
         }
     }
-}
 
-/// A whole Converse answer as the events of the stream that was asked for, for models that do not stream what they do.
-pub(crate) fn unfolded(body: &[u8], names: &Names, reply: &Reply) -> Result<Answer, ApiError> {
-    let message = converse::response(body, names, reply).map_err(|fault| unreadable(&fault.message))?;
-    let stop_reason = message.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
-    let tokens = tokens(Usage::from_anthropic(&message.usage));
-    let mut body = Vec::new();
-    unfold(message, &mut |event: anthropic::Event<'_>| event.write_sse(&mut body));
-    Ok(Answer { body, tokens, stop_reason })
+    /// A whole Converse answer as the events of the stream that was asked for, for models that do not stream what they do.
+    pub(crate) fn unfolded(sent: &Prepared, body: &[u8], reply: &Reply) -> Result<Self, ApiError> {
+        Self::converted(sent, body, reply, |message| {
+            let mut body = Vec::new();
+            unfold(message, &mut |event: anthropic::Event<'_>| event.write_sse(&mut body));
+            Ok(body)
+        })
+    }
+
+    fn converted(
+        sent: &Prepared,
+        body: &[u8],
+        reply: &Reply,
+        write: impl FnOnce(anthropic::response::Message) -> Result<Vec<u8>, ApiError>,
+    ) -> Result<Self, ApiError> {
+        let mut message =
+            converse::response(body, &sent.names, reply).map_err(|fault| unreadable(&fault.message))?;
+        let stop_reason = message.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
+        let tokens = tokens(Usage::from_anthropic(&message.usage));
+        let served = message.usage.service_tier.get_or_insert_with(|| sent.tier.reported().to_owned());
+        let tier = ServiceTier::from_reported(served);
+        Ok(Self { body: write(message)?, said: Said { tokens, tier, stop_reason } })
+    }
 }
 
 pub(crate) fn tokens(usage: Usage) -> Option<Tokens> {

@@ -36,6 +36,7 @@ mod start;
 mod stream;
 mod switches;
 mod targets;
+mod tiers;
 mod tour;
 mod upstream;
 mod ways;

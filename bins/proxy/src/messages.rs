@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use catalog::ServiceTier;
 use convert::converse::Reply;
 use convert::native;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -24,6 +25,7 @@ use crate::request_id::message_id;
 use crate::stream;
 use crate::switches;
 use crate::targets;
+use crate::tiers;
 use crate::tour::Served;
 use crate::upstream::{self, Job};
 use crate::wishes::Wishes;
@@ -48,7 +50,9 @@ pub(crate) async fn create(
     check_version(context, &doc)?;
     record.streamed(ask.stream);
     switches::check(&gateway.shared.settings, &doc, &ask)?;
-    let mut admission = admit(gateway, context, &caller, asked(&ask, context, "messages", false)).await?;
+    let wish = Wishes::tier(&context.headers, ask.service_tier.as_deref());
+    let asking = Ask { tier: wish, ..asked(&ask, context, "messages", false) };
+    let mut admission = admit(gateway, context, &caller, asking).await?;
     let embedded = switches::embedded(gateway, &doc, &ask, &mut held).await?;
     let (resolution, plan) = targets::plan(gateway, &mut admission, &context.headers)?;
     let job = Job {
@@ -56,23 +60,25 @@ pub(crate) async fn create(
         body: embedded.as_ref().unwrap_or(&body).clone(),
         beta_headers: beta_headers(&context.headers),
         wishes: Wishes::of(&context.headers),
+        tier: admission.tier(),
+        cache_ttl: caller.cache_ttl(),
         resolution,
         plan,
         input_estimate: ask.input_estimate,
         counting: false,
     };
     let prepared = if embedded.is_none() { job.prepare(&doc) } else { job.prepare_anew() }?;
+    admission.sent(prepared.tier, prepared.cache_ttl);
     note_losses(gateway, &prepared);
     let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job, &prepared));
     upstream::sending(record, &job.resolution, &job.first(&prepared).place);
-    let hour_writes = switches::hour_writes(&gateway.shared.settings, &ask, &job.resolution);
     let reply = Reply { id: message_id(), model: ask.model.into_owned() };
     if ask.stream {
         admission.called();
-        let opening = stream::Opening { job, prepared, reply, hour_writes, debug };
+        let opening = stream::Opening { job, prepared, reply, debug };
         return stream::reply(gateway, context, admission, record, opening, held).await;
     }
-    whole(&job, admission, record, prepared, &Said { reply, hour_writes, debug }).await
+    whole(&job, admission, record, prepared, &Said { reply, debug }).await
 }
 
 /// Refuses what the version that the caller speaks does not have.
@@ -94,7 +100,6 @@ fn no_threads(doc: &native::Doc<'_>) -> Result<(), ApiError> {
 /// What a whole answer needs beside the upstream's body.
 struct Said {
     reply: Reply,
-    hour_writes: bool,
     debug: Option<Debug>,
 }
 
@@ -109,31 +114,31 @@ async fn whole(
         Ok(answered) => {
             record.attempts(answered.attempts);
             answered.served.note(&mut admission, record);
-            let (way, names) = (answered.prepared.way, &answered.prepared.names);
-            let answer = Answer::new(way.lane(), &answered.reply.body, names, &said.reply, said.hour_writes);
-            answer.map(|answer| (answer, answered))
+            let tier =
+                tiers::answered(&job.gateway, &mut admission, &answered.prepared, &answered.reply.headers);
+            let answer = Answer::new(&answered.prepared, &answered.reply.body, &said.reply);
+            answer.map(|answer| (answer, answered, tier))
         }
         Err(error) => Err(error),
     };
     let now = Instant::now();
     match made {
-        Ok((answer, upstream)) => {
+        Ok((answer, upstream, tier)) => {
             admission.content(answer.body.len(), now);
             record.content(now);
-            if let Some(tokens) = answer.tokens {
-                admission.used(tokens);
-            }
+            answer.said.note(&mut admission);
+            let tier = answer.said.tier.unwrap_or(tier);
             let end = End {
                 status: RowStatus::Ok,
                 http_status: 200,
                 error_type: None,
-                stop_reason: answer.stop_reason,
+                stop_reason: answer.said.stop_reason,
             };
             record.tokens(admission.settle(end, now));
             let mut response = handle::private(handle::json(StatusCode::OK, answer.body));
             if let Some(debug) = &said.debug {
                 let id = upstream.reply.request_id.as_deref();
-                debug.apply(response.headers_mut(), &upstream.served, upstream.attempts, id);
+                debug.apply(response.headers_mut(), &upstream.served, tier, upstream.attempts, id);
             }
             Ok(response)
         }
@@ -167,6 +172,7 @@ pub(crate) fn asked(ask: &native::Ask<'_>, context: &Context, surface: &'static 
         counting,
         input_estimate: ask.input_estimate,
         max_tokens: ask.max_tokens,
+        tier: None,
         session: session(&context.headers),
     }
 }
@@ -312,6 +318,7 @@ impl Debug {
         &self,
         headers: &mut HeaderMap,
         served: &Served,
+        tier: ServiceTier,
         attempts: u32,
         upstream_request_id: Option<&str>,
     ) {
@@ -327,6 +334,7 @@ impl Debug {
         put("x-outcrop-lane", lane_name(served.way.lane()));
         put("x-outcrop-route", served.way.name());
         put("x-outcrop-target", &served.place.target);
+        put("x-outcrop-tier", tier.name());
         put("x-outcrop-attempts", &attempts.to_string());
         put("x-outcrop-upstream-request-id", upstream_request_id.unwrap_or_default());
         put("x-outcrop-loss", &self.losses);

@@ -180,6 +180,11 @@ impl Metrics {
     }
 
     #[expect(clippy::unused_self, reason = "every metric is reached the same way")]
+    pub(crate) fn tier_fallback(&self, model: &'static str, tier: &'static str) {
+        counter!("outcrop_tier_fallbacks_total", "model" => model, "tier" => tier).increment(1);
+    }
+
+    #[expect(clippy::unused_self, reason = "every metric is reached the same way")]
     pub(crate) fn retries(&self, target: &Arc<str>, attempts: u32) {
         if attempts > 1 {
             counter!("outcrop_upstream_retries_total", "target" => Arc::clone(target))
@@ -224,6 +229,10 @@ pub(crate) fn describe() {
         (
             "outcrop_upstream_requests_total",
             "Calls to a target, repetitions there included, by how they ended.",
+        ),
+        (
+            "outcrop_tier_fallbacks_total",
+            "Calls sent by default because the model does not take the wished tier.",
         ),
         ("outcrop_upstream_retries_total", "Repetitions at the same target."),
         ("outcrop_usage_rows_written_total", "Usage rows by outcome."),

@@ -26,6 +26,7 @@ use crate::route::Dialect;
 use crate::settings::{Cli, Secret, Settings};
 use crate::simulate;
 use crate::targets::{self, Targets};
+use crate::tiers::RefusedTiers;
 use crate::ways::Cooling;
 
 /// After the error events: time for them to leave.
@@ -109,6 +110,7 @@ impl Gate {
             store_health: StoreHealth::default(),
             exporter,
             learned: Learned::default(),
+            refused_tiers: RefusedTiers::default(),
             phase: listening,
             started: Instant::now(),
             in_flight: InFlight::default(),
@@ -248,6 +250,7 @@ fn policy(
         },
         place: targets.first().place.clone(),
         allow_unknown_models: settings.models.allow_unknown.0,
+        tier: settings.tiers.default_service_tier.0,
         rates: settings.rates.config(),
     };
     let mapping = &settings.models.default_model_mapping;

@@ -11,7 +11,7 @@ use convert::converse::Reply;
 use futures::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use httpd::{Abort, Body, Response};
-use policy::{Admission, End, Tokens};
+use policy::{Admission, End};
 use protocol::sse;
 use store::RowStatus;
 use tokio::sync::watch;
@@ -20,11 +20,12 @@ use tokio::time::Sleep;
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held, Phase};
 use crate::handle::Context;
-use crate::lane::{Answer, Decoder, Prepared, unfolded};
+use crate::lane::{Answer, Decoder, Prepared, Said};
 use crate::messages::{Debug, failure};
 use crate::record::Record;
 use crate::refusal::api_error;
 use crate::request_id::RequestId;
+use crate::tiers;
 use crate::upstream::{Answered, Job, Opened};
 
 /// Events that are ready together leave in one write, up to about this size.
@@ -41,7 +42,6 @@ pub(crate) struct Opening {
     pub(crate) job: Job,
     pub(crate) prepared: Prepared,
     pub(crate) reply: Reply,
-    pub(crate) hour_writes: bool,
     pub(crate) debug: Option<Debug>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn reply(
     held: Held,
 ) -> Result<Response, ApiError> {
     let interval = gateway.shared.settings.listen.ping_interval.0;
-    let Opening { job, prepared, reply, hour_writes, debug } = opening;
+    let Opening { job, prepared, reply, debug } = opening;
     let facts = Facts {
         id: context.id,
         gateway: gateway.clone(),
@@ -67,7 +67,7 @@ pub(crate) async fn reply(
         input_estimate: job.input_estimate,
         _held: held,
     };
-    let first = job.first(&prepared);
+    let (first, tier) = (job.first(&prepared), prepared.tier);
     let mut pending: Pending = Box::pin(job.open(prepared));
     let source = match tokio::time::timeout(interval, &mut pending).await {
         Ok(Ok(answered)) => Source::Open(Box::new(answered)),
@@ -87,17 +87,18 @@ pub(crate) async fn reply(
     if let Some(debug) = debug {
         match &source {
             Source::Open(answered) => {
-                let id = answered.reply.request_id();
-                debug.apply(headers, &answered.served, answered.attempts, id);
+                let opened = &answered.reply;
+                let tier = tiers::served(opened.headers()).unwrap_or(answered.prepared.tier);
+                debug.apply(headers, &answered.served, tier, answered.attempts, opened.request_id());
             }
-            Source::Pending(_) => debug.apply(headers, &first, 0, None),
+            Source::Pending(_) => debug.apply(headers, &first, tier, 0, None),
         }
     }
     let relay = Relay {
         facts,
         admission: Some(admission),
         record: record.take_for_stream(),
-        reading: Reading::Nothing { reply, hour_writes },
+        reading: Reading::Nothing(reply),
         out: Vec::new(),
     };
     *response.body_mut() = Body::stream(relay.run(source));
@@ -112,36 +113,27 @@ enum Source {
 /// How far the answer has come.
 enum Reading {
     /// Nothing has come: what the machine will need.
-    Nothing { reply: Reply, hour_writes: bool },
+    Nothing(Reply),
     /// Events come.
     Events(Decoder),
     /// It came whole.
-    Whole { tokens: Option<Tokens>, stop_reason: Option<String> },
+    Whole(Said),
 }
 
 impl Reading {
     fn finished(&self) -> bool {
         match self {
-            Self::Nothing { .. } => false,
+            Self::Nothing(_) => false,
             Self::Events(decoder) => decoder.finished(),
-            Self::Whole { .. } => true,
+            Self::Whole(_) => true,
         }
     }
 
-    /// What has been used, if that is known yet.
-    fn tokens(&self) -> Option<Tokens> {
+    fn said(&self) -> Said {
         match self {
-            Self::Nothing { .. } => None,
-            Self::Events(decoder) => decoder.tokens(),
-            Self::Whole { tokens, .. } => *tokens,
-        }
-    }
-
-    fn stop_reason(&self) -> Option<String> {
-        match self {
-            Self::Nothing { .. } => None,
-            Self::Events(decoder) => decoder.stop_reason(),
-            Self::Whole { stop_reason, .. } => stop_reason.clone(),
+            Self::Nothing(_) => Said::default(),
+            Self::Events(decoder) => decoder.said(),
+            Self::Whole(said) => said.clone(),
         }
     }
 }
@@ -224,20 +216,20 @@ impl Relay {
         if let Some(admission) = &mut self.admission {
             served.note(admission, &mut self.record);
             admission.answered(opened.request_id(), attempts);
+            tiers::answered(&self.facts.gateway, admission, &prepared, opened.headers());
         }
         self.record.attempts(attempts);
-        let Reading::Nothing { reply, hour_writes } = &self.reading else { return None };
+        let Reading::Nothing(reply) = &self.reading else { return None };
         match opened {
             Opened::Stream(events) => {
-                let decoder = Decoder::new(prepared.way, prepared.names, reply.clone(), *hour_writes);
-                self.reading = Reading::Events(decoder);
+                self.reading = Reading::Events(Decoder::new(prepared, reply.clone()));
                 Some(events)
             }
             Opened::Whole(whole) => {
-                match unfolded(&whole.body, &prepared.names, reply) {
-                    Ok(Answer { body, tokens, stop_reason }) => {
+                match Answer::unfolded(&prepared, &whole.body, reply) {
+                    Ok(Answer { body, said }) => {
                         self.out = body;
-                        self.reading = Reading::Whole { tokens, stop_reason };
+                        self.reading = Reading::Whole(said);
                         self.wrote(0);
                         self.complete();
                     }
@@ -289,7 +281,7 @@ impl Relay {
     /// Notes the content among what was written since `before`.
     fn wrote(&mut self, before: usize) {
         let mut written = self.out.get(before..).unwrap_or_default();
-        if matches!(self.reading, Reading::Whole { .. }) {
+        if matches!(self.reading, Reading::Whole(_)) {
             // Its first event is none of content.
             let first = memchr::memmem::find(written, CONTENT).unwrap_or(written.len());
             written = written.get(first..).unwrap_or_default();
@@ -307,7 +299,7 @@ impl Relay {
     }
 
     fn complete(&mut self) {
-        let stop_reason = self.reading.stop_reason();
+        let stop_reason = self.reading.said().stop_reason;
         self.settle(End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason });
     }
 
@@ -321,9 +313,7 @@ impl Relay {
     fn settle(&mut self, end: End) {
         self.record.ended();
         if let Some(mut admission) = self.admission.take() {
-            if let Some(tokens) = self.reading.tokens() {
-                admission.used(tokens);
-            }
+            self.reading.said().note(&mut admission);
             self.record.tokens(admission.settle(end, Instant::now()));
         }
     }
@@ -346,8 +336,8 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         // The caller left: what the upstream has reported so far is what gets booked.
-        if let (Some(admission), Some(tokens)) = (&mut self.admission, self.reading.tokens()) {
-            admission.used(tokens);
+        if let Some(admission) = &mut self.admission {
+            self.reading.said().note(admission);
         }
     }
 }

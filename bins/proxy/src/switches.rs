@@ -1,7 +1,6 @@
 //! What the operator has switched off, and what has to happen to a body before it is converted.
 
 use bytes::Bytes;
-use catalog::Resolution;
 use convert::native::{self, Ask, Doc, Value};
 
 use crate::error::{ApiError, Kind};
@@ -53,11 +52,4 @@ pub(crate) async fn embedded(
 pub(crate) fn no_urls(ask: &Ask<'_>) -> Result<(), ApiError> {
     let message = "url sources are fetched only with ENABLE_IMAGE_URL_FETCH=true; send base64 instead";
     if ask.urls.is_empty() { Ok(()) } else { Err(ApiError::field("messages", message)) }
-}
-
-/// Whether what is written to the cache may live for an hour, which is what it then costs.
-pub(crate) fn hour_writes(settings: &Settings, ask: &Ask<'_>, resolution: &Resolution) -> bool {
-    let by_default = settings.caching.hour_by_default() && ask.cache_markers > 0;
-    let taken = resolution.model.caching.is_some_and(|caching| !caching.no_1h);
-    ask.cache_1h || (by_default && taken)
 }

@@ -5,9 +5,12 @@ use std::time::Instant;
 
 use bedrock::{Call, EventStream, Kind as Cause, Reply};
 use bytes::Bytes;
-use catalog::{Lane, Resolution, Route};
-use convert::native;
+use catalog::{Lane, Resolution, Route, ServiceTier};
+use convert::outcome::reason;
+use convert::{Loss, native};
+use http::HeaderMap;
 use policy::{Admission, Place};
+use store::CacheTtl;
 
 use crate::count_tokens;
 use crate::error::{ApiError, Kind};
@@ -15,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::lane::{Asking, Prepared};
 use crate::refusal::api_error;
 use crate::targets::Plan;
+use crate::tiers;
 use crate::tour::{self, Exchange, Served, Streamed, Tour, Whole};
 use crate::ways::{Candidate, Way};
 use crate::wishes::Wishes;
@@ -26,6 +30,10 @@ pub(crate) struct Job {
     pub(crate) body: Bytes,
     pub(crate) beta_headers: Vec<String>,
     pub(crate) wishes: Wishes,
+    /// The tier that the call is to have, where the model takes it.
+    pub(crate) tier: ServiceTier,
+    /// What the key forces on every cache marker.
+    pub(crate) cache_ttl: Option<CacheTtl>,
     /// At the first target.
     pub(crate) resolution: Resolution,
     pub(crate) plan: Plan,
@@ -56,6 +64,14 @@ impl Opened {
             Self::Whole(reply) => reply.request_id.as_deref(),
         }
     }
+
+    /// The upstream's own.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        match self {
+            Self::Stream(events) => events.headers(),
+            Self::Whole(reply) => &reply.headers,
+        }
+    }
 }
 
 impl Job {
@@ -73,7 +89,9 @@ impl Job {
             false => &[],
             true if self.counting => &[],
             // Only there are wishes granted.
-            true if !self.wishes.is_empty() => &[Route::InvokeModel],
+            true if !self.wishes.is_empty() || tiers::is_wish_for(resolution, self.tier) => {
+                &[Route::InvokeModel]
+            }
             true => settings.bedrock.routes.of(resolution),
         };
         // Mantle knows models, not the profiles of an account.
@@ -87,6 +105,11 @@ impl Job {
             true => (!routes.iter().any(open)).then_some(Way::Native(Route::InvokeModel)),
         };
         native_ways.chain(other)
+    }
+
+    /// The tier to send to a target.
+    fn granted(&self, target: usize) -> ServiceTier {
+        tiers::granted(&self.gateway, target, &self.resolution, self.tier)
     }
 
     fn begin(&self) -> Result<Candidate, ApiError> {
@@ -117,9 +140,14 @@ impl Job {
             beta_headers: &headers,
             lessons: &lessons,
             wishes: &self.wishes,
+            tier: self.granted(at.target),
+            cache_ttl: self.cache_ttl,
             counting: self.counting,
         };
-        let prepared = Prepared::new(doc, at.way, &ask, &shared.settings)?;
+        let mut prepared = Prepared::new(doc, at.way, &ask, &shared.settings)?;
+        if prepared.tier != self.tier {
+            prepared.losses.push(Loss { path: "service_tier".to_owned(), reason: reason::NOT_TAKEN });
+        }
         Ok(Prepared { target: at.target, way: at.way, ..prepared })
     }
 
@@ -205,11 +233,30 @@ impl Job {
         behind: impl Iterator<Item = Candidate> + Clone,
     ) -> Result<(E::Reply, Prepared), bedrock::Error> {
         let at = prepared.at();
+        let error = match self.tiered::<E>(prepared, tour, behind.clone()).await {
+            Ok(answered) => return Ok(answered),
+            Err(error) => error,
+        };
+        let prepared = self.taught(&error, at).ok_or(error)?;
+        self.tiered::<E>(prepared, tour, behind).await
+    }
+
+    /// One request, once more by default where its tier is refused.
+    async fn tiered<E: Exchange>(
+        &self,
+        prepared: Prepared,
+        tour: &mut Tour<'_>,
+        behind: impl Iterator<Item = Candidate> + Clone,
+    ) -> Result<(E::Reply, Prepared), bedrock::Error> {
+        let at = prepared.at();
         let error = match tour.ask::<E>(at, &self.call_of::<E>(&prepared), behind.clone()).await {
             Ok(reply) => return Ok((reply, prepared)),
             Err(error) => error,
         };
-        let prepared = self.taught(&error, at).ok_or(error)?;
+        if !tiers::learnt(&self.gateway, at.target, &self.resolution, prepared.tier, &error) {
+            return Err(error);
+        }
+        let prepared = self.prepare_again(at).map_err(|_| error)?;
         let reply = tour.ask::<E>(at, &self.call_of::<E>(&prepared), behind).await?;
         Ok((reply, prepared))
     }

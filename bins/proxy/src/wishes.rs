@@ -1,14 +1,17 @@
-//! What a caller asks of Bedrock itself, beside the request: guardrails, latency, labels. InvokeModel takes these in
+//! What a caller asks of Bedrock itself, beside the request: guardrails, latency, labels; and a service tier, which the
+//! policy decides on. InvokeModel takes these in
 //! headers and Converse in its body, so that one set of headers serves both lanes:
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html>.
 
 use std::collections::BTreeMap;
 
+use catalog::ServiceTier;
 use convert::converse::request::Options;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use protocol::converse::request as converse;
 
 use crate::error::ApiError;
+use crate::tiers;
 
 const GUARDRAIL: HeaderName = HeaderName::from_static("x-amzn-bedrock-guardrailidentifier");
 const GUARDRAIL_VERSION: HeaderName = HeaderName::from_static("x-amzn-bedrock-guardrailversion");
@@ -26,6 +29,12 @@ impl Wishes {
         let known = [GUARDRAIL, GUARDRAIL_VERSION, LATENCY, METADATA, TRACE];
         let found = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
         Self(known.into_iter().filter_map(found).collect())
+    }
+
+    /// The tier that a request asks for: in its body, else in a header. Other words than a tier's ask for nothing.
+    pub(crate) fn tier(headers: &HeaderMap, body: Option<&str>) -> Option<ServiceTier> {
+        let header = || headers.get(tiers::HEADER)?.to_str().ok().and_then(ServiceTier::wished);
+        body.and_then(ServiceTier::wished).or_else(header)
     }
 
     /// For InvokeModel.

@@ -90,7 +90,7 @@ pub struct Converted<T> {
     /// What did not.
     pub losses: Vec<Loss>,
     /// The longest life that a cache marker asks for as it is sent; `None` where none is. What the answer writes to the
-    /// cache without saying for how long was written for this.
+    /// cache without saying for how long was written for this. A marker that left with its block still counts here.
     pub cache_ttl: Option<Ttl>,
     /// What the answer's machine must restore.
     pub names: Names,

@@ -35,6 +35,7 @@ fn policy(runtime: &tokio::runtime::Runtime, enabled: bool) -> (Policy, Presente
         scope: Scope::Global,
         place: Place { target: "default".into(), region: "us-east-1".into() },
         allow_unknown_models: true,
+        tier: catalog::ServiceTier::Default,
         rates: RateConfig { enabled, ..RateConfig::default() },
     };
     let book: outcrop_policy::Book = Arc::new(|row| drop(black_box(row)));

@@ -4,11 +4,11 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::{Lane, Resolution};
-use store::{RowStatus, UsageRow};
+use catalog::{Lane, Resolution, ServiceTier};
+use store::{CacheTtl, RowStatus, UsageRow};
 
 use crate::gauge::Permit;
-use crate::{Book, Caller, Now, Rates, Weights, cost};
+use crate::{Book, Caller, Now, Rates, Weights, cost, tier};
 
 /// What a caller asks for, as far as the policy needs to know.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct Ask {
     pub input_estimate: u64,
     /// The most output tokens that the caller asks for, where it says.
     pub max_tokens: Option<u64>,
+    /// The service tier that the request asks for; of an admission, the one that was decided on.
+    pub tier: Option<ServiceTier>,
     /// The caller's session, where it names one.
     pub session: Option<String>,
 }
@@ -112,6 +114,9 @@ struct Call {
     /// Whether a row is owed.
     owed: bool,
     tokens: Option<Tokens>,
+    /// The tier that it is sent for, and in the end was served by.
+    tier: ServiceTier,
+    cache_ttl: Option<CacheTtl>,
     /// Bytes of text that reached the caller, for answers whose usage never came.
     text_bytes: u64,
     attempts: u32,
@@ -145,6 +150,8 @@ impl Admission {
             book,
             owed: false,
             tokens: None,
+            tier: ServiceTier::Default,
+            cache_ttl: None,
             text_bytes: 0,
             attempts: 0,
             upstream_request_id: None,
@@ -190,6 +197,23 @@ impl Admission {
         if self.call.resolution.base_id == resolution.base_id {
             self.call.resolution = resolution.clone();
         }
+    }
+
+    /// The tier that the call is to have, where the model takes it.
+    pub fn tier(&self) -> ServiceTier {
+        self.call.ask.tier.unwrap_or_default()
+    }
+
+    /// What the call is sent with, and after it what it was: the last word is priced and booked. `cache_ttl` is the longest one
+    /// of its cache markers.
+    pub fn sent(&mut self, tier: ServiceTier, cache_ttl: Option<CacheTtl>) {
+        self.call.tier = tier;
+        self.call.cache_ttl = cache_ttl;
+    }
+
+    /// The tier that served, as the upstream says.
+    pub fn served(&mut self, tier: ServiceTier) {
+        self.call.tier = tier;
     }
 
     /// From here on the call is billable: a row will be written whatever happens.
@@ -244,7 +268,10 @@ impl Call {
             cache_write_5m_tokens: tokens.cache_write_5m,
             cache_write_1h_tokens: tokens.cache_write_1h,
             reasoning_tokens: (tokens.reasoning > 0).then_some(tokens.reasoning),
-            cost_pico_usd: cost(&self.resolution, &tokens),
+            tier_requested: tier::stored(self.ask.tier.unwrap_or_default()),
+            tier_served: tier::stored(self.tier),
+            cache_ttl: self.cache_ttl,
+            cost_pico_usd: cost(&self.resolution, &tokens, self.tier),
             estimated,
             status: end.status,
             http_status: end.http_status,
@@ -284,6 +311,9 @@ impl Call {
             cache_write_5m_tokens: 0,
             cache_write_1h_tokens: 0,
             reasoning_tokens: None,
+            tier_requested: store::ServiceTier::Default,
+            tier_served: store::ServiceTier::Default,
+            cache_ttl: None,
             cost_pico_usd: None,
             estimated: false,
             status: RowStatus::Ok,

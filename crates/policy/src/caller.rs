@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use store::{KeyId, KeyRecord};
+use catalog::ServiceTier;
+use store::{CacheTtl, KeyId, KeyRecord};
 
 use crate::gauge::{Gauge, Limits};
-use crate::glob;
+use crate::{glob, tier};
 
 /// What a caller stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +42,7 @@ impl Caller {
 
     /// The user its usage is counted for.
     pub fn user_id(&self) -> &str {
-        match &self.standing {
-            Standing::Key(record) => &record.user_id,
-            Standing::Master | Standing::Anonymous => self.id.as_str(),
-        }
+        self.record().map_or(self.id.as_str(), |record| &record.user_id)
     }
 
     /// The target that it is bound to.
@@ -60,9 +58,26 @@ impl Caller {
         self.limits.tokens.is_some()
     }
 
+    /// The tier that its key decides on for every call.
+    pub fn tier(&self) -> Option<ServiceTier> {
+        self.record()?.service_tier.map(tier::known)
+    }
+
+    /// The TTL that its key forces on every cache marker.
+    pub fn cache_ttl(&self) -> Option<CacheTtl> {
+        self.record()?.cache_ttl
+    }
+
+    fn record(&self) -> Option<&KeyRecord> {
+        match &self.standing {
+            Standing::Key(record) => Some(record),
+            Standing::Master | Standing::Anonymous => None,
+        }
+    }
+
     /// Whether its lists allow a base id. Deny wins; an absent list allows everything.
     pub fn may_use(&self, base_id: &str) -> bool {
-        let Standing::Key(record) = &self.standing else { return true };
+        let Some(record) = self.record() else { return true };
         let any = |list: &[String]| list.iter().any(|pattern| glob::matches(pattern, base_id));
         let denied = record.denied_models.as_deref().is_some_and(any);
         !denied && record.allowed_models.as_deref().is_none_or(any)

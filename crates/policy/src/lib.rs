@@ -19,13 +19,14 @@ pub mod glob;
 mod keys;
 mod price;
 mod rate;
+mod tier;
 mod weight;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catalog::{Catalog, Resolution, Scope};
+use catalog::{Catalog, Resolution, Scope, ServiceTier};
 use store::{KeyHasher, PresentedKey, Store, Timestamp, UsageRow};
 
 pub use admission::{Admission, Ask, End, Place, Tokens};
@@ -77,6 +78,8 @@ pub struct Config {
     pub place: Place,
     /// Whether names that nothing knows go upstream as they are.
     pub allow_unknown_models: bool,
+    /// The tier of calls for which neither key nor request wishes one.
+    pub tier: ServiceTier,
     /// What keys may use where their records say nothing.
     pub rates: RateConfig,
 }
@@ -174,6 +177,9 @@ impl Policy {
         let (permit, rates) = caller.gauge.take(&caller.limits, want, now.mono)?;
         let grant = Grant { permit, rates, weights: self.config.rates.weights };
         let place = place.clone();
+        // The key decides, then the request.
+        let tier = caller.tier().or(ask.tier).unwrap_or(self.config.tier);
+        let ask = Ask { tier: Some(tier), ..ask };
         Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, grant, Arc::clone(&self.book)))
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{Cidr, Error, NewKey, Previous, Result, Timestamp, base62};
+use crate::{CacheTtl, Error, NewKey, Result, ServiceTier, Timestamp, base62};
 
 /// The public name of a key: `key_` and 16 base-62 characters. Two names stand for callers without a record:
 /// [`KeyId::master`] and [`KeyId::anonymous`]; the store keeps their usage and never a record of theirs.
@@ -159,6 +160,12 @@ pub struct KeyRecord {
     /// From where it may be used; absent = from everywhere. An empty list is refused, not stored.
     #[serde(default)]
     pub allowed_ips: Option<Vec<Cidr>>,
+    /// The service tier of its calls, whatever a request asks for; absent = the request's, or the gateway's default.
+    #[serde(default)]
+    pub service_tier: Option<ServiceTier>,
+    /// The TTL of every cache marker, whatever a request says; absent = the request decides.
+    #[serde(default)]
+    pub cache_ttl: Option<CacheTtl>,
     /// At most 16 pairs; keys up to 64, values up to 256 characters.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -227,6 +234,8 @@ impl KeyRecord {
             concurrency_limit: None,
             target: None,
             allowed_ips: None,
+            service_tier: None,
+            cache_ttl: None,
             metadata: BTreeMap::new(),
             previous: Vec::new(),
             valid_until: None,
@@ -352,9 +361,13 @@ mod tests {
     use crate::contract::sample::record;
 
     #[test]
-    fn a_record_from_before_there_were_limits_and_targets_has_the_defaults() {
+    fn a_record_from_before_there_were_limits_targets_and_tiers_has_the_defaults() {
         let mut old = serde_json::to_value(record(1)).unwrap();
         for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target", "allowed_ips", "previous"] {
+        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target"] {
+        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "allowed_ips", "previous"] {
+        let members = ["rate_limit", "tpm_limit", "concurrency_limit", "target", "service_tier", "cache_ttl"];
+        for member in members {
             assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
         }
         let read: KeyRecord = serde_json::from_value(old).unwrap();
@@ -365,6 +378,8 @@ mod tests {
             target: None,
             allowed_ips: None,
             previous: Vec::new(),
+            service_tier: None,
+            cache_ttl: None,
             ..record(1)
         };
         assert_eq!(read, expected);

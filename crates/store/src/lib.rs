@@ -24,6 +24,7 @@ mod rotation;
 pub mod secret;
 mod sqlite;
 mod store;
+mod tier;
 mod timestamp;
 pub mod usage;
 
@@ -38,6 +39,7 @@ pub use rotation::Previous;
 pub use secret::{KeyForm, KeyHasher, NewKey, PresentedKey, hash_secret};
 pub use sqlite::Sqlite;
 pub use store::{KeyFilter, Listing, Page, Recorded, Store};
+pub use tier::{CacheTtl, ServiceTier};
 pub use timestamp::Timestamp;
 pub use usage::{Bucket, Corrected, PeriodQuery, PicoUsd, RowStatus, Span, Totals, UsageQuery, UsageRow};
 

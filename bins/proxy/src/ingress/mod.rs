@@ -2,6 +2,7 @@
 //! travels byte for byte, and so do the frames that come back.
 
 mod betas;
+mod forced;
 mod frames;
 pub(crate) mod profiles;
 mod reader;
@@ -14,23 +15,24 @@ use std::time::Instant;
 
 use bedrock::{Call, EventStream, Operation};
 use bytes::Bytes;
-use catalog::{Lane, Resolution, Route};
+use catalog::{Lane, Resolution, Route, ServiceTier};
 use convert::converse::Reply;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{Body, RequestBody, Response};
 use policy::{Admission, Ask, End};
 use serde::Deserialize;
-use store::RowStatus;
+use store::{CacheTtl, RowStatus};
 
 use crate::error::ApiError;
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
-use crate::lane::{self, Answer, Decoder, Prepared};
+use crate::lane::{Answer, Decoder, Prepared};
 use crate::messages::{self, failure};
 use crate::record::Record;
 use crate::request_id::message_id;
 use crate::targets::{self, Plan};
+use crate::tiers;
 use crate::tour::{self, Exchange, Served, Streamed, Tour, Whole};
 use crate::upstream;
 use crate::ways::{Candidate, Way};
@@ -71,6 +73,7 @@ pub(crate) async fn call(
     // Of any media type: the SDKs call a body `application/octet-stream` where the operation takes any bytes.
     let body = messages::read_any(gateway, context, body, &mut held).await?;
     record.streamed(operation.is_stream());
+    let written = forced::written_tier(operation, &context.headers, &body);
     let ask = Ask {
         request_id: context.id.to_string(),
         surface: SURFACE,
@@ -81,17 +84,39 @@ pub(crate) async fn call(
         // Three bytes a token, as elsewhere; media are not told from text here.
         input_estimate: body.len() as u64 / 3,
         max_tokens: if caller.counts_tokens() { max_tokens(&body) } else { None },
+        // Here the default is a tier like the others, for callers who name it.
+        tier: written.as_deref().map(|word| ServiceTier::from_name(word).unwrap_or_default()),
         session: messages::session(&context.headers),
     };
     let input_estimate = ask.input_estimate;
     let mut admission = messages::admit(gateway, context, &caller, ask).await?;
     let planned = targets::plan(gateway, &mut admission, &context.headers)?;
-    let passage = Passage::new(gateway, &context.headers, operation, planned, body, input_estimate)?;
+    let decided = Decided {
+        tier: admission.tier(),
+        // A tier that the caller wrote itself is its own, and so is the upstream's answer to it; the key's wins.
+        ours: forced::is_tiered(operation) && (caller.tier().is_some() || written.is_none()),
+        cache_ttl: caller.cache_ttl(),
+    };
+    let mut passage =
+        Passage::new(gateway, &context.headers, operation, planned, body, input_estimate, decided);
     upstream::sending(record, &passage.resolution, admission.place());
+    let first = passage.begin()?;
+    passage.aim(first.target)?;
+    admission.sent(passage.decided.tier, passage.sent_ttl());
     if operation.is_stream() {
-        return streamed(passage, admission, record, held).await;
+        return streamed(passage, first, admission, record, held).await;
     }
-    whole(passage, admission, record).await
+    whole(passage, first, admission, record).await
+}
+
+/// What the key and the settings decide about a request.
+#[derive(Clone, Copy)]
+struct Decided {
+    /// The tier that is asked for, and whether it is not the caller's own word.
+    tier: ServiceTier,
+    ours: bool,
+    /// Of every cache marker.
+    cache_ttl: Option<CacheTtl>,
 }
 
 /// One request on its way.
@@ -101,10 +126,12 @@ struct Passage {
     /// At the first target.
     resolution: Resolution,
     plan: Plan,
-    /// As the caller sent it, but for flags and the version.
+    /// As the caller sent it, but for flags and the version, and what is decided.
     body: Bytes,
     headers: Vec<(HeaderName, HeaderValue)>,
     input_estimate: u64,
+    wishes: Wishes,
+    decided: Decided,
     /// Whether the body is one of the Messages API.
     messages: bool,
     /// Set where that body became another one: the model is spoken to through Converse.
@@ -119,7 +146,8 @@ impl Passage {
         (resolution, plan): (Resolution, Plan),
         body: Bytes,
         input_estimate: u64,
-    ) -> Result<Self, ApiError> {
+        decided: Decided,
+    ) -> Self {
         let invoked = match operation {
             Operation::InvokeModel
             | Operation::InvokeModelWithResponseStream
@@ -137,23 +165,23 @@ impl Passage {
             body,
             headers: HEADERS.iter().filter_map(|name| known(name)).collect(),
             input_estimate,
+            wishes: Wishes::of(headers),
+            decided,
             translated: None,
         };
-        let converse =
-            passage.resolution.lane() == Lane::Converse && catalog::is_known(passage.resolution.model);
-        if passage.messages && converse {
-            let settings = &gateway.shared.settings;
-            let text = messages::text(&passage.body)?;
-            let prepared = Prepared::invoked(text, &passage.resolution, &Wishes::of(headers), settings)?;
-            passage.translated = Some(Box::new(prepared));
-        } else if invoked && passage.resolution.lane() == Lane::Native {
+        if invoked && passage.resolution.lane() == Lane::Native {
             if let Some(at) = version {
                 passage.body = version::bedrocks(passage.body, at);
             }
             let lessons = gateway.shared.learned.of(&passage.resolution.base_id);
             passage.filter(lessons.certain_betas_only);
         }
-        Ok(passage)
+        passage
+    }
+
+    /// Whether a Messages body has to become another one: the model is spoken to through Converse.
+    fn converts(&self) -> bool {
+        self.messages && self.resolution.lane() == Lane::Converse && catalog::is_known(self.resolution.model)
     }
 
     fn filter(&mut self, certain_only: bool) -> bool {
@@ -166,16 +194,18 @@ impl Passage {
 
     /// The same operation at each target; what is sent differs in the model's id alone.
     fn candidates(&self) -> impl Iterator<Item = Candidate> + Clone + use<'_> {
-        let way = match (&self.translated, self.operation) {
-            (Some(prepared), _) => prepared.way,
-            (None, Operation::Converse | Operation::ConverseStream) => Way::Converse,
-            (None, Operation::CountTokens) => Way::Count,
-            (
-                None,
-                Operation::InvokeModel
-                | Operation::InvokeModelWithResponseStream
-                | Operation::Messages { .. },
-            ) => Way::Native(Route::InvokeModel),
+        let way = match self.operation {
+            Operation::Converse | Operation::ConverseStream => Way::Converse,
+            Operation::CountTokens => Way::Count,
+            Operation::InvokeModel
+            | Operation::InvokeModelWithResponseStream
+            | Operation::Messages { .. } => {
+                if self.converts() {
+                    Way::Converse
+                } else {
+                    Way::Native(Route::InvokeModel)
+                }
+            }
         };
         let most = if self.plan.single { 1 } else { usize::MAX };
         self.plan.stops(&self.resolution).map(move |(target, _)| Candidate { target, way }).take(most)
@@ -194,8 +224,8 @@ impl Passage {
         let mut tour = Tour::new(&gateway, &resolution, all.len() > 1);
         loop {
             let mut answer = tour.ask::<E>(at, &self.call(at), behind.clone()).await;
-            if let Err(error) = &answer
-                && self.taught(error)
+            while let Err(error) = &answer
+                && self.taught(error, at.target)
             {
                 answer = tour.ask::<E>(at, &self.call(at), behind.clone()).await;
             }
@@ -229,8 +259,14 @@ impl Passage {
         }
     }
 
-    /// Whether a refusal has taught which flags to leave out, and some have left.
-    fn taught(&mut self, error: &bedrock::Error) -> bool {
+    /// Whether a refusal has taught what to leave out, and it has left: flags, or a tier that is not the caller's own.
+    fn taught(&mut self, error: &bedrock::Error, target: usize) -> bool {
+        if self.decided.ours
+            && tiers::learnt(&self.gateway, target, &self.resolution, self.decided.tier, error)
+        {
+            self.decided.tier = ServiceTier::Default;
+            return self.force().is_ok();
+        }
         // A caller's own mistakes teach nothing about the model: flags alone are learnt here.
         let flags = self.messages && self.translated.is_none() && error.message.contains("invalid beta flag");
         flags
@@ -263,10 +299,10 @@ fn unanswered(
 
 async fn whole(
     mut passage: Passage,
+    first: Candidate,
     mut admission: Admission,
     record: &mut Record,
 ) -> Result<Response, ApiError> {
-    let first = passage.begin()?;
     if passage.operation != Operation::CountTokens {
         admission.called();
     }
@@ -276,28 +312,26 @@ async fn whole(
     };
     served.note(&mut admission, record);
     admission.answered(reply.request_id.as_deref(), attempts);
+    passage.answered(&mut admission, &reply.headers);
     record.attempts(attempts);
     let now = Instant::now();
-    let (body, tokens) = match &passage.translated {
+    let (body, said) = match &passage.translated {
         None => {
-            let used = usage::whole(passage.operation, &reply.body, &reply.headers);
-            (reply.body, lane::tokens(used))
+            let hour = passage.sent_ttl() == Some(CacheTtl::OneHour);
+            let said = usage::whole(passage.operation, &reply.body, &reply.headers, hour);
+            (reply.body, said)
         }
-        Some(prepared) => {
-            match Answer::new(prepared.way.lane(), &reply.body, &prepared.names, &passage.reply(), false) {
-                Ok(answer) => (answer.body.into(), answer.tokens),
-                Err(error) => {
-                    admission.settle(failure(&error), now);
-                    return Err(error);
-                }
+        Some(prepared) => match Answer::new(prepared, &reply.body, &passage.reply()) {
+            Ok(answer) => (answer.body.into(), answer.said),
+            Err(error) => {
+                admission.settle(failure(&error), now);
+                return Err(error);
             }
-        }
+        },
     };
     admission.content(body.len(), now);
     record.content(now);
-    if let Some(tokens) = tokens {
-        admission.used(tokens);
-    }
+    said.note(&mut admission);
     let end = End { status: RowStatus::Ok, http_status: reply.status, error_type: None, stop_reason: None };
     record.tokens(admission.settle(end, now));
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
@@ -308,11 +342,11 @@ async fn whole(
 
 async fn streamed(
     mut passage: Passage,
+    first: Candidate,
     mut admission: Admission,
     record: &mut Record,
     held: Held,
 ) -> Result<Response, ApiError> {
-    let first = passage.begin()?;
     admission.called();
     let (events, served, attempts) = match passage.go::<Streamed>(first).await {
         Ok(answered) => answered,
@@ -320,15 +354,14 @@ async fn streamed(
     };
     served.note(&mut admission, record);
     admission.answered(events.request_id(), attempts);
+    passage.answered(&mut admission, events.headers());
     record.attempts(attempts);
     let mut response = opening(&events);
     let reply = passage.reply();
-    let reader = if let Some(prepared) = passage.translated {
-        let Prepared { way, names, .. } = *prepared;
-        Reader::translating(Decoder::new(way, names, reply, false))
-    } else {
-        let hour_writes = passage.messages && asks_for_an_hour(&passage.body);
-        Reader::relaying(passage.operation, passage.messages, hour_writes)
+    let hour_writes = passage.sent_ttl() == Some(CacheTtl::OneHour);
+    let reader = match passage.translated {
+        Some(prepared) => Reader::translating(Decoder::new(*prepared, reply)),
+        None => Reader::relaying(passage.operation, passage.messages, hour_writes),
     };
     let relay = Relay {
         gateway: passage.gateway,
@@ -379,9 +412,4 @@ fn adorn(headers: &mut HeaderMap, upstream: &HeaderMap, request_id: Option<&str>
     if let Some(id) = request_id.and_then(|id| HeaderValue::from_str(id).ok()) {
         headers.insert("x-amzn-requestid", id);
     }
-}
-
-/// Whether a cache marker asks for an hour; cache writes whose TTL is not told are then counted as such.
-fn asks_for_an_hour(body: &[u8]) -> bool {
-    std::str::from_utf8(body).is_ok_and(|text| text.contains("\"1h\""))
 }

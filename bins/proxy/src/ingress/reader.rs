@@ -1,13 +1,13 @@
 //! The frames of one stream on their way: relayed as they came and read in passing, or translated.
 
 use bedrock::{Frame, Operation};
+use catalog::ServiceTier;
 use convert::native;
 use convert::usage::Usage;
-use policy::Tokens;
 
 use super::{frames, usage};
 use crate::error::ApiError;
-use crate::lane::{self, Decoder};
+use crate::lane::{self, Decoder, Said};
 
 /// What stands between the upstream's frames and the caller's.
 pub(super) enum Reader {
@@ -16,7 +16,7 @@ pub(super) enum Reader {
     /// Chunks of another format: only Bedrock's own count is read.
     Chunks(Usage),
     /// Converse.
-    Converse { usage: Usage, stopped: bool },
+    Converse { usage: Usage, tier: Option<ServiceTier>, stopped: bool },
     /// A Messages body for a model that is spoken to through Converse: its events become chunks.
     Translated { decoder: Box<Decoder>, events: Vec<u8> },
 }
@@ -26,7 +26,7 @@ impl Reader {
     pub(super) fn relaying(operation: Operation, messages: bool, hour_writes: bool) -> Self {
         match operation {
             Operation::Converse | Operation::ConverseStream => {
-                Self::Converse { usage: Usage::default(), stopped: false }
+                Self::Converse { usage: Usage::default(), tier: None, stopped: false }
             }
             Operation::InvokeModel
             | Operation::InvokeModelWithResponseStream
@@ -68,13 +68,14 @@ impl Reader {
                 }
                 Ok(())
             }
-            Self::Converse { usage: seen, stopped } => {
+            Self::Converse { usage: seen, tier, stopped } => {
                 out.extend_from_slice(&frame.whole);
                 *stopped |= frame.event_type == "messageStop";
                 if frame.event_type == "metadata"
-                    && let Some(said) = usage::metadata(&frame.payload)
+                    && let Some((used, served)) = usage::metadata(&frame.payload)
                 {
-                    seen.merge(said);
+                    seen.merge(used);
+                    *tier = served.or(*tier);
                 }
                 Ok(())
             }
@@ -103,12 +104,15 @@ impl Reader {
         if whole { Ok(()) } else { Err(lane::unreadable("the stream ended before the message did")) }
     }
 
-    /// What has been used, if the upstream has said so yet.
-    pub(super) fn tokens(&self) -> Option<Tokens> {
+    /// What the upstream has said so far.
+    pub(super) fn said(&self) -> Said {
         match self {
-            Self::Messages { relay, .. } => lane::tokens(relay.usage()),
-            Self::Chunks(usage) | Self::Converse { usage, .. } => lane::tokens(*usage),
-            Self::Translated { decoder, .. } => decoder.tokens(),
+            Self::Messages { relay, .. } => Said { tokens: lane::tokens(relay.usage()), ..Said::default() },
+            Self::Chunks(usage) => Said { tokens: lane::tokens(*usage), ..Said::default() },
+            Self::Converse { usage, tier, .. } => {
+                Said { tokens: lane::tokens(*usage), tier: *tier, ..Said::default() }
+            }
+            Self::Translated { decoder, .. } => decoder.said(),
         }
     }
 }

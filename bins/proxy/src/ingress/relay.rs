@@ -125,9 +125,7 @@ impl Relay {
     fn settle(&mut self, end: End) {
         self.record.ended();
         if let Some(mut admission) = self.admission.take() {
-            if let Some(tokens) = self.reader.tokens() {
-                admission.used(tokens);
-            }
+            self.reader.said().note(&mut admission);
             self.record.tokens(admission.settle(end, Instant::now()));
         }
     }
@@ -136,8 +134,8 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         // The caller left: what the upstream has reported so far is what gets booked.
-        if let (Some(admission), Some(tokens)) = (&mut self.admission, self.reader.tokens()) {
-            admission.used(tokens);
+        if let Some(admission) = &mut self.admission {
+            self.reader.said().note(admission);
         }
     }
 }

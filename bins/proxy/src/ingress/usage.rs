@@ -4,30 +4,27 @@ use std::borrow::Cow;
 
 use base64_simd::STANDARD;
 use bedrock::Operation;
+use catalog::ServiceTier;
 use convert::usage::Usage;
+use convert::{Names, native};
 use http::HeaderMap;
-use protocol::{anthropic::response as anthropic, converse::response as converse};
+use protocol::converse::response as converse;
 use serde::Deserialize;
 
-/// What a whole answer says of itself: in its body, or in headers where the body's format has no place for it.
-pub(super) fn whole(operation: Operation, body: &[u8], headers: &HeaderMap) -> Usage {
-    let said = match operation {
-        Operation::InvokeModel | Operation::InvokeModelWithResponseStream | Operation::Messages { .. } => {
-            serde_json::from_slice::<Answer<anthropic::Usage>>(body)
-                .map(|answer| Usage::from_anthropic(&answer.usage))
-        }
-        Operation::Converse | Operation::ConverseStream => {
-            serde_json::from_slice::<Answer<converse::Usage>>(body)
-                .map(|answer| Usage::from_converse(&answer.usage))
-        }
-        Operation::CountTokens => return Usage::default(),
-    };
-    said.ok().filter(|usage| usage.reported).unwrap_or_else(|| counts(headers))
-}
+use crate::lane::{self, Said};
 
-#[derive(Deserialize)]
-struct Answer<U> {
-    usage: U,
+/// What a whole answer says of itself: in its body, or in headers where the body's format has no place for it. `hour` says that
+/// its request's markers asked for an hour.
+pub(super) fn whole(operation: Operation, body: &[u8], headers: &HeaderMap, hour: bool) -> Said {
+    let (used, tier) = match operation {
+        Operation::InvokeModel | Operation::InvokeModelWithResponseStream | Operation::Messages { .. } => {
+            (native::message(body, "", hour, &Names::default()).ok().map(|message| message.usage), None)
+        }
+        Operation::Converse | Operation::ConverseStream => metadata(body).unzip(),
+        Operation::CountTokens => return Said::default(),
+    };
+    let used = used.filter(|usage| usage.reported).unwrap_or_else(|| counts(headers));
+    Said { tokens: lane::tokens(used), tier: tier.flatten(), stop_reason: None }
 }
 
 /// The counts that Bedrock adds to answers of InvokeModel, whatever the model's format.
@@ -45,10 +42,17 @@ fn counts(headers: &HeaderMap) -> Usage {
     }
 }
 
-/// `metadata` of ConverseStream.
-pub(super) fn metadata(payload: &[u8]) -> Option<Usage> {
-    let answer: Answer<converse::Usage> = serde_json::from_slice(payload).ok()?;
-    Some(Usage::from_converse(&answer.usage))
+/// `metadata` of ConverseStream, or a whole answer of Converse: what was used, and the tier that served.
+pub(super) fn metadata(payload: &[u8]) -> Option<(Usage, Option<ServiceTier>)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        usage: converse::Usage,
+        service_tier: Option<converse::ServiceTier>,
+    }
+    let answer: Answer = serde_json::from_slice(payload).ok()?;
+    let tier = answer.service_tier.and_then(|tier| ServiceTier::from_reported(&tier.kind));
+    Some((Usage::from_converse(&answer.usage), tier))
 }
 
 /// The count that Bedrock adds to the last chunk of a stream, whatever the model's format.
@@ -97,11 +101,22 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-amzn-bedrock-input-token-count", 7.into());
         let body = br#"{"type":"message","usage":{"input_tokens":3,"output_tokens":1,"cache_creation":{"ephemeral_1h_input_tokens":9}}}"#;
-        let said = whole(Operation::InvokeModel, body, &headers);
+        let used = |body: &[u8], hour| whole(Operation::InvokeModel, body, &headers, hour).tokens.unwrap();
+        let said = used(body, false);
         assert_eq!((said.input, said.cache_write_1h), (3, 9));
-        let embedded = whole(Operation::InvokeModel, br#"{"embedding":[0.1]}"#, &headers);
-        assert_eq!((embedded.input, embedded.reported), (7, true));
-        assert!(!whole(Operation::InvokeModel, b"[]", &HeaderMap::new()).reported);
+        assert_eq!(used(br#"{"embedding":[0.1]}"#, false).input, 7);
+        assert_eq!(whole(Operation::InvokeModel, b"[]", &HeaderMap::new(), false).tokens, None);
+        let untold = br#"{"usage":{"input_tokens":3,"cache_creation_input_tokens":9}}"#;
+        assert_eq!(used(untold, true).cache_write_1h, 9);
+        assert_eq!(used(untold, false).cache_write_5m, 9);
+    }
+
+    #[test]
+    fn a_converse_answer_tells_the_tier_that_served() {
+        let body = br#"{"usage":{"inputTokens":3,"outputTokens":1},"serviceTier":{"type":"flex"}}"#;
+        let said = whole(Operation::Converse, body, &HeaderMap::new(), false);
+        assert_eq!((said.tokens.unwrap().input, said.tier), (3, Some(ServiceTier::Flex)));
+        assert_eq!(metadata(br#"{"usage":{"inputTokens":3}}"#).unwrap().1, None);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use catalog::Resolution;
 use clap::Args;
-use convert::native;
+use convert::{Ttl, native};
 
-use super::values::{self, BetaMapping, Flag, Hosts, List, Patterns, Seconds, TokenWeights};
+use super::values::{self, BetaMapping, Flag, Hosts, List, Patterns, Seconds, Tier, TokenWeights};
 
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_field_names, reason = "clap knows a setting by its member's name, over all structs")]
@@ -39,6 +39,14 @@ pub(crate) struct Caching {
     /// Life of what is cached under a marker that names none: 5m or 1h [default: Bedrock's, 5m].
     #[arg(long, env = "DEFAULT_CACHE_TTL", value_name = "TTL", value_parser = ["5m", "1h"])]
     pub(crate) default_cache_ttl: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Service tiers")]
+pub(crate) struct Tiers {
+    /// Service tier of calls for which neither the key nor the request names one: default, flex, priority or reserved.
+    #[arg(long, env = "DEFAULT_SERVICE_TIER", default_value = "default", value_name = "TIER")]
+    pub(crate) default_service_tier: Tier,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -134,23 +142,8 @@ impl Betas {
 }
 
 impl Caching {
-    /// Whether markers without a TTL are to live for an hour.
-    pub(crate) fn hour_by_default(&self) -> bool {
-        self.default_cache_ttl.as_deref() == Some("1h")
-    }
-
-    pub(crate) fn native_ttl(&self) -> Option<native::Ttl> {
-        let hour = self.hour_by_default();
-        self.default_cache_ttl.is_some().then_some(if hour {
-            native::Ttl::OneHour
-        } else {
-            native::Ttl::FiveMinutes
-        })
-    }
-
-    pub(crate) fn converse_ttl(&self) -> Option<convert::converse::request::Ttl> {
-        use convert::converse::request::Ttl;
-        let hour = self.hour_by_default();
-        self.default_cache_ttl.is_some().then_some(if hour { Ttl::OneHour } else { Ttl::FiveMinutes })
+    /// For markers that name no TTL.
+    pub(crate) fn default_ttl(&self) -> Option<Ttl> {
+        self.default_cache_ttl.as_deref().map(|ttl| if ttl == "1h" { Ttl::OneHour } else { Ttl::FiveMinutes })
     }
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use features::{Betas, Caching, Fetching, RateLimits, Switches};
+pub(crate) use features::{Betas, Caching, Fetching, RateLimits, Switches, Tiers};
 pub use read::{Problem, command, effective, read};
 pub(crate) use routes::Routes;
 pub(crate) use targets::{Accounts, Target, Targets};
@@ -71,6 +71,8 @@ pub struct Settings {
     pub(crate) betas: Betas,
     #[command(flatten)]
     pub(crate) caching: Caching,
+    #[command(flatten)]
+    pub(crate) tiers: Tiers,
     #[command(flatten)]
     pub(crate) switches: Switches,
     #[command(flatten)]

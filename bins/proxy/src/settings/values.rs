@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use catalog::ServiceTier;
+
 /// true/false/1/0/yes/no/on/off, in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flag(pub(crate) bool);
@@ -18,6 +20,19 @@ impl FromStr for Flag {
             "false" | "0" | "no" | "off" => Ok(Self(false)),
             _ => Err("expected true or false".to_owned()),
         }
+    }
+}
+
+/// A service tier by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tier(pub(crate) ServiceTier);
+
+impl FromStr for Tier {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = ServiceTier::from_name(&text.trim().to_ascii_lowercase());
+        known.map(Self).ok_or_else(|| "expected default, flex, priority or reserved".to_owned())
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::block::{Block, Part};
 use super::doc::Value;
-use super::edit::Edits;
-use super::request::{Losses, Options};
+use super::edit::{Edits, Losses};
+use super::request::Options;
 use crate::Refusal;
 use crate::outcome::reason;
 use catalog::Model;

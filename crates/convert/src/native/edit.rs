@@ -1,9 +1,10 @@
-//! Edits of a body: spans that leave, text that enters, everything else byte for byte.
+//! Edits of a body: spans that leave, text that enters, everything else byte for byte; and what is lost by them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::doc::{Doc, Value};
+use crate::Loss;
 
 /// What changes in one container's list of children.
 #[derive(Default)]
@@ -121,6 +122,20 @@ impl List<'_> {
                 text.insert(0, ',');
             }
             out.push((container.end() - 1, container.end() - 1, Cow::Owned(text)));
+        }
+    }
+}
+
+/// Losses of one request, as many as anybody will read: a body with a hundred thousand of them must cost nothing.
+#[derive(Default)]
+pub(super) struct Losses(pub(super) Vec<Loss>);
+
+const MOST_LOSSES: usize = 64;
+
+impl Losses {
+    pub(super) fn add(&mut self, value: Value<'_>, reason: &'static str) {
+        if self.0.len() < MOST_LOSSES {
+            self.0.push(Loss { path: value.path(), reason });
         }
     }
 }

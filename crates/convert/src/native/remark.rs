@@ -6,8 +6,8 @@ use catalog::Model;
 use super::block;
 use super::cache::{self, Plan, Ttl, ttl_text};
 use super::doc::{Doc, Value};
-use super::edit::Edits;
-use super::request::{Losses, Options};
+use super::edit::{Edits, Losses};
+use super::request::Options;
 
 /// The Messages body with this TTL in every cache marker, or without markers; `None` where it may travel as it is. Too many
 /// markers are the upstream's to refuse.

@@ -8,7 +8,7 @@ use super::blank;
 use super::block::{self, Block};
 use super::cache::{self, Marker, Ttl};
 use super::doc::{Doc, Kind, Member, Value};
-use super::edit::Edits;
+use super::edit::{Edits, Losses};
 use super::format::Format;
 use super::{fields, fold, format, reason, thinking, tools};
 use crate::outcome::reason as common;
@@ -49,20 +49,6 @@ pub struct Fetched {
     pub media_type: String,
     /// Base64.
     pub data: String,
-}
-
-/// Losses of one request, as many as anybody will read: a body with a hundred thousand of them must cost nothing.
-#[derive(Default)]
-pub(super) struct Losses(pub(super) Vec<Loss>);
-
-const MOST_LOSSES: usize = 64;
-
-impl Losses {
-    pub(super) fn add(&mut self, value: Value<'_>, reason: &'static str) {
-        if self.0.len() < MOST_LOSSES {
-            self.0.push(Loss { path: value.path(), reason });
-        }
-    }
 }
 
 /// Everything that the rules work on.

@@ -34,6 +34,8 @@ pub async fn a_key_is_found_by_its_hash_and_by_its_id(store: Dyn) {
         concurrency_limit: None,
         target: None,
         allowed_ips: None,
+        service_tier: None,
+        cache_ttl: None,
         metadata: BTreeMap::new(),
         previous: Vec::new(),
         ..record(2)

@@ -1,6 +1,7 @@
 //! Records and rows to test with.
 
 use crate::{KeyHash, KeyId, KeyRecord, PicoUsd, Previous, RowStatus, Timestamp, UsageRow};
+use crate::{CacheTtl, KeyHash, KeyId, KeyRecord, PicoUsd, RowStatus, ServiceTier, Timestamp, UsageRow};
 
 /// Noon of 21 November 2026.
 pub fn noon() -> Timestamp {
@@ -43,6 +44,8 @@ pub fn record(n: u32) -> KeyRecord {
         concurrency_limit: Some(u32::MAX),
         target: Some("virginia".to_owned()),
         allowed_ips: Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
+        service_tier: Some(ServiceTier::Priority),
+        cache_ttl: Some(CacheTtl::None),
         metadata: [("team".to_owned(), "geology".to_owned())].into(),
         previous: vec![Previous {
             prefix: "sk-oc-Zz9y".to_owned(),
@@ -77,6 +80,9 @@ pub fn row(request_id: &str) -> UsageRow {
         cache_write_5m_tokens: 12_304,
         cache_write_1h_tokens: 11,
         reasoning_tokens: Some(120),
+        tier_requested: ServiceTier::Priority,
+        tier_served: ServiceTier::Flex,
+        cache_ttl: Some(CacheTtl::OneHour),
         cost_pico_usd: Some(PicoUsd(54_399_000_000)),
         estimated: true,
         status: RowStatus::ClientClosed,

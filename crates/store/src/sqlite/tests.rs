@@ -2,7 +2,7 @@ use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, thread};
 
 use super::*;
 use crate::{
-    ErrorKind,
+    ErrorKind, PicoUsd, ServiceTier,
     contract::sample::{hash, key_id, noon, record, row},
     usage::{Writer, WriterOptions},
 };
@@ -105,6 +105,33 @@ fn a_database_of_a_newer_build_is_left_alone() {
     let error = Sqlite::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broken);
     assert!(error.to_string().contains("999"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_from_before_there_were_tiers_opens_and_its_rows_were_of_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID")
+        .unwrap();
+    old.execute_batch(include_str!("schema/1.sql")).unwrap();
+    old.execute_batch("INSERT INTO meta VALUES ('schema_version', '1')").unwrap();
+    old.execute(
+        "INSERT INTO usage VALUES ('a', 0, ?1, 'u', ?2, 'messages', 'm', 'm', 'm', 'native', 'default', 'r', 0, 1, 2, 3, 4,
+             5, NULL, '7', 0, 'ok', 200, NULL, NULL, 1, 2, NULL, NULL, NULL)",
+        rusqlite::params![key_id(1).as_str(), noon().unix_millis()],
+    )
+    .unwrap();
+    drop(old);
+    let store = Sqlite::open(&path).unwrap();
+    store.record_usage(&[row("b")]).await.unwrap();
+    let query = UsageQuery { key_id: key_id(1), since: noon(), until: noon().plus_millis(1) };
+    let rows = store.usage_rows(&query, &Page::first(10)).await.unwrap().items;
+    assert_eq!((rows[0].tier_requested, rows[0].tier_served), (ServiceTier::Default, ServiceTier::Default));
+    assert_eq!((rows[0].cache_ttl, rows[0].cost_pico_usd), (None, Some(PicoUsd(7))));
+    assert_eq!(rows[1], row("b"));
+    drop(store);
+    drop(Sqlite::open(&path).unwrap());
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The statements about usage.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use time::Date;
 
 use crate::{
-    Bucket, Error, ErrorKind, KeyId, Listing, Page, PicoUsd, Recorded, Result, RowStatus, Timestamp, Totals,
-    UsageQuery, UsageRow, cursor,
+    Bucket, CacheTtl, Error, ErrorKind, KeyId, Listing, Page, PicoUsd, Recorded, Result, RowStatus,
+    Timestamp, Totals, UsageQuery, UsageRow, cursor,
 };
 
 /// Writes the rows that are new, and adds them up once per total, not once per row.
@@ -85,9 +85,10 @@ fn insert(db: &Connection, row: &UsageRow) -> Result<bool> {
         "INSERT INTO usage (request_id, round, key_id, user_id, ts, surface, requested_model, resolved_model, base_model,
              lane, target, region, stream, input_tokens, output_tokens, cache_read_tokens, cache_write_5m_tokens,
              cache_write_1h_tokens, reasoning_tokens, cost_pico_usd, estimated, status, http_status, error_type,
-             stop_reason, attempts, latency_ms, ttft_ms, upstream_request_id, session)
+             stop_reason, attempts, latency_ms, ttft_ms, upstream_request_id, session, tier_requested, tier_served,
+             cache_ttl)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-             ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)
+             ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
          ON CONFLICT (request_id, round) DO NOTHING",
     )?;
     // By position: looking thirty names up cost as much as the insert.
@@ -122,6 +123,9 @@ fn insert(db: &Connection, row: &UsageRow) -> Result<bool> {
         row.ttft_ms.map(signed),
         row.upstream_request_id,
         row.session,
+        row.tier_requested.as_str(),
+        row.tier_served.as_str(),
+        row.cache_ttl.map(CacheTtl::as_str),
     ])?;
     Ok(changed == 1)
 }
@@ -159,6 +163,9 @@ pub(super) fn usage_row(row: &Row<'_>) -> Result<UsageRow> {
         ttft_ms: maybe_count(row, "ttft_ms")?,
         upstream_request_id: row.get("upstream_request_id")?,
         session: row.get("session")?,
+        tier_requested: named(row, "tier_requested")?.ok_or_else(broken)?,
+        tier_served: named(row, "tier_served")?.ok_or_else(broken)?,
+        cache_ttl: named(row, "cache_ttl")?,
     })
 }
 
@@ -221,6 +228,10 @@ fn count(row: &Row<'_>, column: &str) -> Result<u64> {
 
 fn maybe_count(row: &Row<'_>, column: &str) -> Result<Option<u64>> {
     row.get::<_, Option<i64>>(column)?.map(|count| u64::try_from(count).map_err(|_| broken())).transpose()
+}
+
+fn named<T: FromStr>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    row.get::<_, Option<String>>(column)?.map(|name| name.parse().map_err(|_| broken())).transpose()
 }
 
 fn money(text: &str) -> Result<PicoUsd> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyId, PicoUsd, Timestamp};
+use crate::{CacheTtl, KeyId, PicoUsd, ServiceTier, Timestamp};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,6 +81,15 @@ pub struct UsageRow {
     /// Of the output, how many were reasoning, where the upstream says so.
     #[serde(default)]
     pub reasoning_tokens: Option<u64>,
+    /// The service tier that was wished for, by the key, the request or the gateway's default.
+    #[serde(default)]
+    pub tier_requested: ServiceTier,
+    /// The one that served, and is priced.
+    #[serde(default)]
+    pub tier_served: ServiceTier,
+    /// The longest TTL of the cache markers as they were sent; absent where none was.
+    #[serde(default)]
+    pub cache_ttl: Option<CacheTtl>,
     /// What it cost; absent when the model has no price ("unpriced"), which is not the same as free.
     #[serde(default)]
     pub cost_pico_usd: Option<PicoUsd>,
