@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use store::{Cidr, KeyStatus, Timestamp};
-use store::{CacheTtl, KeyStatus, ServiceTier, Timestamp};
+use store::{CacheTtl, Cidr, KeyStatus, ServiceTier, Timestamp};
 
 use crate::{usage::args::Usage, values};
 

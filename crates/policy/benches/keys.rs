@@ -25,6 +25,7 @@ fn config() -> Config {
         place: Place { target: "default".into(), region: "us-east-1".into() },
         allow_unknown_models: true,
         rates: RateConfig::default(),
+        tier: catalog::ServiceTier::Default,
     }
 }
 

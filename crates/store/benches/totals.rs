@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark stops where it fails")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use outcrop_store::{Bucket, KeyId, PicoUsd, RowStatus, Sqlite, Store, Timestamp, UsageRow};
+use outcrop_store::{Bucket, KeyId, PicoUsd, RowStatus, ServiceTier, Sqlite, Store, Timestamp, UsageRow};
 
 const BATCH: u32 = 10_000;
 
@@ -28,6 +28,9 @@ fn row(key_id: &KeyId, n: u32) -> UsageRow {
         cache_write_5m_tokens: 12,
         cache_write_1h_tokens: 0,
         reasoning_tokens: None,
+        tier_requested: ServiceTier::Default,
+        tier_served: ServiceTier::Default,
+        cache_ttl: None,
         cost_pico_usd: Some(PicoUsd(54_399_000_000)),
         estimated: false,
         status: RowStatus::Ok,

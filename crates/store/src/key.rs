@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Cidr, Error, NewKey, Previous, Result, Timestamp, base62};
-use crate::{CacheTtl, Error, NewKey, Result, ServiceTier, Timestamp, base62};
+use crate::{CacheTtl, Cidr, Error, NewKey, Previous, Result, ServiceTier, Timestamp, base62};
 
 /// The public name of a key: `key_` and 16 base-62 characters. Two names stand for callers without a record:
 /// [`KeyId::master`] and [`KeyId::anonymous`]; the store keeps their usage and never a record of theirs.
@@ -363,10 +362,16 @@ mod tests {
     #[test]
     fn a_record_from_before_there_were_limits_targets_and_tiers_has_the_defaults() {
         let mut old = serde_json::to_value(record(1)).unwrap();
-        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target", "allowed_ips", "previous"] {
-        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "target"] {
-        for member in ["rate_limit", "tpm_limit", "concurrency_limit", "allowed_ips", "previous"] {
-        let members = ["rate_limit", "tpm_limit", "concurrency_limit", "target", "service_tier", "cache_ttl"];
+        let members = [
+            "rate_limit",
+            "tpm_limit",
+            "concurrency_limit",
+            "target",
+            "allowed_ips",
+            "previous",
+            "service_tier",
+            "cache_ttl",
+        ];
         for member in members {
             assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
         }

@@ -1,7 +1,8 @@
 //! Records and rows to test with.
 
-use crate::{KeyHash, KeyId, KeyRecord, PicoUsd, Previous, RowStatus, Timestamp, UsageRow};
-use crate::{CacheTtl, KeyHash, KeyId, KeyRecord, PicoUsd, RowStatus, ServiceTier, Timestamp, UsageRow};
+use crate::{
+    CacheTtl, KeyHash, KeyId, KeyRecord, PicoUsd, Previous, RowStatus, ServiceTier, Timestamp, UsageRow,
+};
 
 /// Noon of 21 November 2026.
 pub fn noon() -> Timestamp {
