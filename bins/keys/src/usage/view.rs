@@ -96,7 +96,7 @@ fn totals_csv(by: By, lines: &BTreeMap<String, Totals>) -> String {
 }
 
 /// The columns of rows, in their order; the last one is in dollars.
-const ROWS: [&str; 30] = [
+const ROWS: [&str; 33] = [
     "ts",
     "key_id",
     "user_id",
@@ -121,6 +121,9 @@ const ROWS: [&str; 30] = [
     "cache_write_5m_tokens",
     "cache_write_1h_tokens",
     "reasoning_tokens",
+    "tier_requested",
+    "tier_served",
+    "cache_ttl",
     "estimated",
     "latency_ms",
     "ttft_ms",
