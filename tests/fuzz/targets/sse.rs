@@ -192,7 +192,11 @@ fn native_lane(mut input: Input<'_>, names: Names) {
         };
         let got = events(&out[before..]);
         if plain {
-            assert_eq!(got.len(), usize::from(relayed.is_ok()), "one event for one frame, and none for a fault");
+            assert_eq!(
+                got.len(),
+                usize::from(relayed.is_ok()),
+                "one event for one frame, and none for a fault"
+            );
         }
         if serde_json::from_slice::<IgnoredAny>(&event).is_ok() {
             for (_, data) in got {
