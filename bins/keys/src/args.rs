@@ -201,6 +201,18 @@ pub(crate) struct Wishes {
     #[arg(long, value_name = "TTL")]
     pub(crate) cache_ttl: Option<CacheTtl>,
 
+    /// Dollars that it may spend in all
+    #[arg(long, value_name = "USD", value_parser = values::micro_dollars)]
+    pub(crate) budget: Option<u64>,
+
+    /// Dollars that it may spend in a day (UTC)
+    #[arg(long, value_name = "USD", value_parser = values::micro_dollars)]
+    pub(crate) budget_daily: Option<u64>,
+
+    /// Dollars that it may spend in a calendar month (UTC)
+    #[arg(long, value_name = "USD", value_parser = values::micro_dollars)]
+    pub(crate) budget_monthly: Option<u64>,
+
     /// A pair for the record (repeatable, at most 16)
     #[arg(long, value_name = "K=V", value_parser = values::pair)]
     pub(crate) meta: Vec<(String, String)>,
@@ -242,6 +254,9 @@ pub(crate) enum Field {
     AllowIp,
     ServiceTier,
     CacheTtl,
+    Budget,
+    BudgetDaily,
+    BudgetMonthly,
     Meta,
 }
 
@@ -260,6 +275,9 @@ impl Wishes {
             Field::AllowIp => !self.allow_ip.is_empty(),
             Field::ServiceTier => self.service_tier.is_some(),
             Field::CacheTtl => self.cache_ttl.is_some(),
+            Field::Budget => self.budget.is_some(),
+            Field::BudgetDaily => self.budget_daily.is_some(),
+            Field::BudgetMonthly => self.budget_monthly.is_some(),
             Field::Meta => !self.meta.is_empty(),
         }
     }

@@ -3,6 +3,7 @@
 //! `args` is what can be typed, `values` what it means, `verbs`, `rotate`, `usage` and `setup` what is done, `view` what is shown.
 
 mod args;
+mod budgets;
 mod failure;
 mod rotate;
 mod setup;

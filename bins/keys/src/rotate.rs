@@ -24,7 +24,7 @@ pub(crate) async fn rotate(
     let hasher = hash_secret(store, secret).await?;
     for _ in 0..TRIES {
         let in_the_way = match record.status(now) {
-            KeyStatus::Active => None,
+            KeyStatus::Active | KeyStatus::BudgetExceeded => None,
             KeyStatus::Revoked => Some("is revoked; `reactivate` it first"),
             KeyStatus::Expired => Some("has expired; `update` it with --expires-in first"),
         };

@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn every_table_can_be_given_another_name() {
-        let flags =
-            ["api-keys", "usage", "usage-stats", "meta"].map(|table| format!("--{table}-table=my-{table}"));
+        let flags = ["api-keys", "usage", "usage-stats", "ledger", "meta"]
+            .map(|table| format!("--{table}-table=my-{table}"));
         let line = ["outcrop-keys", "setup", "--region=r"].into_iter().map(str::to_owned).chain(flags);
         let settings = settings(&Args::try_parse_from(line).unwrap());
         assert_eq!(settings.region.as_deref(), Some("r"));

@@ -52,6 +52,24 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// Dollars, exactly: digits and up to six decimals, from 0.000001 to 1000000.
+pub(crate) fn micro_dollars(text: &str) -> Result<u64, String> {
+    const MICRO: u64 = 1_000_000;
+    const MOST: u64 = 1_000_000 * MICRO;
+    let wrong = || "dollars with at most six decimals, as in 25 or 0.50".to_owned();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+        return Err(wrong());
+    }
+    let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| wrong())?;
+    let whole: Option<u64> = whole.parse().ok();
+    whole
+        .and_then(|whole| whole.checked_mul(MICRO)?.checked_add(fraction))
+        .filter(|micro| (1..=MOST).contains(micro))
+        .ok_or_else(|| "between 0.000001 and 1000000 dollars".to_owned())
+}
+
 /// A status by its name.
 pub(crate) fn status(text: &str) -> Result<KeyStatus, String> {
     KeyStatus::ALL
@@ -105,6 +123,43 @@ mod tests {
         assert_eq!(instant("2026-12-31T18:00:00+02:00").unwrap().to_string(), "2026-12-31T16:00:00.000Z");
         for wrong in ["", "tomorrow", "2026-13-01", "2026-02-30", "2026-12-31T18:00"] {
             assert!(instant(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dollars_are_exact() {
+        for (text, micro) in [
+            ("25", 25_000_000),
+            ("0.1", 100_000),
+            ("0.000001", 1),
+            ("0012.340000", 12_340_000),
+            ("1000000.000000", 1_000_000_000_000),
+        ] {
+            assert_eq!(micro_dollars(text), Ok(micro), "{text}");
+        }
+        for wrong in [
+            "",
+            "0",
+            "0.0",
+            "1000000.000001",
+            "1.0000001",
+            ".5",
+            "5.",
+            "-1",
+            "+1",
+            "1e3",
+            "1,5",
+            "$5",
+            " 5",
+            "5 ",
+            "0x10",
+            "NaN",
+            "٣",
+            "99999999999999999999999",
+            "1.2.3",
+            "1_000",
+        ] {
+            assert!(micro_dollars(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -132,6 +132,9 @@ fn apply(record: &mut KeyRecord, wishes: &Wishes, now: Timestamp) -> Result<(), 
     set(&mut record.target, wishes.target.as_ref());
     set(&mut record.service_tier, wishes.service_tier.as_ref());
     set(&mut record.cache_ttl, wishes.cache_ttl.as_ref());
+    set(&mut record.budget_total, wishes.budget.as_ref());
+    set(&mut record.budget_daily, wishes.budget_daily.as_ref());
+    set(&mut record.budget_monthly, wishes.budget_monthly.as_ref());
     Ok(())
 }
 
@@ -174,6 +177,9 @@ fn clear(record: &mut KeyRecord, field: Field) {
         Field::AllowIp => record.allowed_ips = None,
         Field::ServiceTier => record.service_tier = None,
         Field::CacheTtl => record.cache_ttl = None,
+        Field::Budget => record.budget_total = None,
+        Field::BudgetDaily => record.budget_daily = None,
+        Field::BudgetMonthly => record.budget_monthly = None,
         Field::Meta => record.metadata.clear(),
     }
 }

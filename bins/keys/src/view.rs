@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use store::{Cidr, KeyId, KeyRecord, KeyStatus, Listing, Timestamp, Totals};
 
-use crate::{args::Args, failure::Failure};
+use crate::{
+    args::Args,
+    budgets::{self, Standing},
+    failure::Failure,
+};
 
 /// What goes to stdout, and what is said on stderr beside it.
 #[derive(Debug, Default)]
@@ -41,6 +45,15 @@ struct Shown<'a> {
     status: KeyStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budgets: Option<Budgets<'a>>,
+}
+
+#[derive(Serialize)]
+struct Budgets<'a>(#[serde(serialize_with = "as_budgets")] &'a [Standing]);
+
+fn as_budgets<S: serde::Serializer>(budgets: &&[Standing], serializer: S) -> Result<S::Ok, S::Error> {
+    budgets::as_map(budgets, serializer)
 }
 
 #[derive(Serialize)]
@@ -81,7 +94,9 @@ pub(crate) fn created(
     now: Timestamp,
 ) -> Result<Answer, Failure> {
     let text = match form {
-        Form::Json => json(&Shown { key: secret, record, status: record.status(now), usage: None })?,
+        Form::Json => {
+            json(&Shown { key: secret, record, status: record.status(now), usage: None, budgets: None })?
+        }
         Form::Quiet => format!("{}\n", secret.unwrap_or(record.key_id.as_str())),
         Form::People => {
             let mut lines = Vec::new();
@@ -103,7 +118,8 @@ pub(crate) fn listed(listing: &Listing<KeyRecord>, form: Form, now: Timestamp) -
     let keys = &listing.items;
     let text = match form {
         Form::Json => {
-            let shown = |record| Shown { key: None, record, status: record.status(now), usage: None };
+            let shown =
+                |record| Shown { key: None, record, status: record.status(now), usage: None, budgets: None };
             json(&Listed { keys: keys.iter().map(shown).collect(), next_cursor: next })?
         }
         Form::Quiet => ids(keys.iter().map(|record| &record.key_id)),
@@ -123,13 +139,27 @@ pub(crate) fn shown(
     form: Form,
     now: Timestamp,
 ) -> Result<Answer, Failure> {
+    let budgets = budgets::of(record, periods, now);
+    let status = budgets::status(record, &budgets, now);
     let text = match form {
         Form::Json => {
-            json(&Shown { key: None, record, status: record.status(now), usage: Some(Usage(periods)) })?
+            let (usage, budgets) = (Some(Usage(periods)), Some(Budgets(&budgets)));
+            json(&Shown { key: None, record, status, usage, budgets })?
         }
         Form::Quiet => format!("{}\n", record.key_id),
         Form::People => {
-            let mut text = aligned(&record_lines(record, now));
+            let mut lines = record_lines(record, now);
+            if status == KeyStatus::BudgetExceeded {
+                lines.extend([(
+                    "but",
+                    "a budget is spent: requests are refused until it resets or is raised".to_owned(),
+                )]);
+            }
+            let mut text = aligned(&lines);
+            if !budgets.is_empty() {
+                text.push('\n');
+                text += &columns(&budgets::rows(&budgets));
+            }
             text.push('\n');
             text + &usage_table(periods)
         }
@@ -146,7 +176,7 @@ pub(crate) fn updated(record: &KeyRecord, form: Form, now: Timestamp) -> Result<
 pub(crate) fn switched(record: &KeyRecord, form: Form, now: Timestamp) -> Result<Answer, Failure> {
     let status = record.status(now);
     let text = match form {
-        Form::Json => json(&Shown { key: None, record, status, usage: None })?,
+        Form::Json => json(&Shown { key: None, record, status, usage: None, budgets: None })?,
         Form::Quiet => format!("{}\n", record.key_id),
         Form::People => format!("{} is {status} now.\n", record.key_id),
     };
@@ -203,9 +233,16 @@ fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String
         ("older keys", (!older.is_empty()).then(|| older.join(", "))),
         ("tier", Some(record.service_tier.map_or("as requests ask".to_owned(), |tier| tier.to_string()))),
         ("cache ttl", Some(record.cache_ttl.map_or("as requests ask".to_owned(), |ttl| ttl.to_string()))),
+        ("budgets", budgets_line(record)),
         ("metadata", (!metadata.is_empty()).then(|| metadata.join(", "))),
     ];
     lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn budgets_line(record: &KeyRecord) -> Option<String> {
+    let limits = record.budgets();
+    let shown: Vec<_> = limits.set().map(|(period, limit)| format!("{limit} USD {period}")).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// The gateway's settings are out of sight from here.

@@ -133,7 +133,7 @@ fn wrong_usage_and_wrong_values_are_exit_code_2_and_make_nothing() {
         &["--allow-model", ""],
         &["--deny-model", "two words"],
         &["--owner", &long],
-        &["--budget", "5"],
+        &["--budget", "five"],
         &["--store", "memory"],
         &["--store", "postgres"],
         &["--json", "--quiet"],
@@ -293,6 +293,82 @@ fn limits_are_set_shown_and_taken_away() {
     assert_eq!(desk.found(key, None).unwrap(), record);
 }
 
+/// What a request of now left behind.
+fn usage_row(key_id: &str, request_id: &str, cost: Option<PicoUsd>) -> UsageRow {
+    UsageRow {
+        key_id: key_id.parse::<KeyId>().unwrap(),
+        user_id: "amalia".to_owned(),
+        ts: Timestamp::now(),
+        request_id: request_id.to_owned(),
+        round: 0,
+        surface: "messages".to_owned(),
+        requested_model: "claude-opus-5".to_owned(),
+        resolved_model: "global.anthropic.claude-opus-5".to_owned(),
+        base_model: "anthropic.claude-opus-5".to_owned(),
+        lane: "native".to_owned(),
+        target: "default".to_owned(),
+        region: "eu-central-1".to_owned(),
+        stream: false,
+        input_tokens: 3,
+        output_tokens: 550,
+        cache_read_tokens: 0,
+        cache_write_5m_tokens: 12_304,
+        cache_write_1h_tokens: 0,
+        reasoning_tokens: None,
+        tier_requested: store::ServiceTier::Default,
+        tier_served: store::ServiceTier::Default,
+        cache_ttl: None,
+        cost_pico_usd: cost,
+        estimated: false,
+        status: RowStatus::Ok,
+        http_status: 200,
+        error_type: None,
+        stop_reason: None,
+        attempts: 1,
+        latency_ms: 1,
+        ttft_ms: None,
+        upstream_request_id: None,
+        session: None,
+    }
+}
+
+#[test]
+fn budgets_are_exact_and_shown_with_what_is_spent_and_when_they_reset() {
+    let desk = Desk::new();
+    let flags = ["--budget", "100", "--budget-daily", "0.054399", "--budget-monthly", "12.5", "--json"];
+    let made = desk.run(&[&["create", "-u", "amalia", "-n", "laptop"], &flags[..]].concat()).json();
+    let (id, key) = (made["key_id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    let budgets = |record: &KeyRecord| (record.budget_total, record.budget_daily, record.budget_monthly);
+    assert_eq!(budgets(&desk.found(key, None).unwrap()), (Some(100_000_000), Some(54_399), Some(12_500_000)));
+    let shown = desk.run(&["show", id, "--json"]).json();
+    assert_eq!(
+        (&shown["status"], &shown["budgets"]["daily"]["left_usd"]),
+        (&"active".into(), &"0.054399".into())
+    );
+    block_on(async {
+        let store = Sqlite::open(desk.db()).unwrap();
+        store.record_usage(&[usage_row(id, "a", Some(PicoUsd(54_399_000_000)))]).await.unwrap();
+    });
+    let shown = desk.run(&["show", id, "--json"]).json();
+    assert_eq!(shown["status"], "budget_exceeded");
+    let (total, daily) = (&shown["budgets"]["total"], &shown["budgets"]["daily"]);
+    assert_eq!((&total["limit_usd"], &total["spent_usd"]), (&"100.00".into(), &"0.054399".into()));
+    assert_eq!((&total["left_usd"], &total["resets_at"]), (&"99.945601".into(), &Value::Null));
+    assert_eq!(daily["left_usd"], "0.00");
+    assert!(daily["resets_at"].as_str().unwrap().ends_with("T00:00:00.000Z"));
+    let text = desk.run(&["show", id]).ok();
+    for part in ["100.00 USD total, 12.50 USD monthly, 0.054399 USD daily", "a budget is spent", "99.945601"]
+    {
+        assert!(text.contains(part), "{text}");
+    }
+    desk.run(&["update", id, "--budget-daily", "1", "--clear", "budget", "--clear", "budget-monthly"]).ok();
+    assert_eq!(budgets(&desk.found(key, None).unwrap()), (None, Some(1_000_000), None));
+    assert_eq!(desk.run(&["show", id, "--json"]).json()["status"], "active");
+    for wrong in ["0", "-1", "1e3", "0.0000001", "1000001", "$5"] {
+        desk.run(&["update", id, "--budget-daily", wrong]).fails(2);
+    }
+}
+
 #[test]
 fn an_update_changes_what_is_named_and_nothing_else() {
     let desk = Desk::new();
@@ -377,41 +453,7 @@ fn an_update_that_cannot_be_made_says_why_and_changes_nothing() {
 fn show_tells_what_was_used() {
     let desk = Desk::new();
     let (id, _) = desk.create("laptop");
-    let row = |request_id: &str, cost| UsageRow {
-        key_id: id.parse::<KeyId>().unwrap(),
-        user_id: "amalia".to_owned(),
-        ts: Timestamp::now(),
-        request_id: request_id.to_owned(),
-        round: 0,
-        surface: "messages".to_owned(),
-        requested_model: "claude-opus-5".to_owned(),
-        resolved_model: "global.anthropic.claude-opus-5".to_owned(),
-        base_model: "anthropic.claude-opus-5".to_owned(),
-        lane: "native".to_owned(),
-        target: "default".to_owned(),
-        region: "eu-central-1".to_owned(),
-        stream: false,
-        input_tokens: 3,
-        output_tokens: 550,
-        cache_read_tokens: 0,
-        cache_write_5m_tokens: 12_304,
-        cache_write_1h_tokens: 0,
-        reasoning_tokens: None,
-        tier_requested: store::ServiceTier::Default,
-        tier_served: store::ServiceTier::Default,
-        cache_ttl: None,
-        cost_pico_usd: cost,
-        estimated: false,
-        status: RowStatus::Ok,
-        http_status: 200,
-        error_type: None,
-        stop_reason: None,
-        attempts: 1,
-        latency_ms: 1,
-        ttft_ms: None,
-        upstream_request_id: None,
-        session: None,
-    };
+    let row = |request_id: &str, cost| usage_row(&id, request_id, cost);
     block_on(async {
         let store = Sqlite::open(desk.db()).unwrap();
         store.record_usage(&[row("a", Some(PicoUsd(54_399_000_000))), row("b", None)]).await.unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use policy::{Caller, Denial, Gate};
-use store::PresentedKey;
+use policy::{Caller, Denial, Gate, Overdrawn};
+use store::{PresentedKey, Timestamp};
 
 use crate::error::{ApiError, Kind, whole_seconds};
 use crate::gateway::Gateway;
@@ -56,8 +56,32 @@ impl Gateway {
                 format!("This API key may not use the model {}", shown(model)),
             ),
             Denial::RateLimited { gate, wait, .. } => limited(*gate, *wait),
+            Denial::BudgetExceeded(why) => overdrawn(why),
+            Denial::UnpricedModel { model } => ApiError::new(
+                Kind::Permission,
+                format!("This API key has a budget, and the model {} has no price", shown(model)),
+            ),
         }
     }
+}
+
+/// Amounts are in dollars, with all their digits.
+fn overdrawn(why: &Overdrawn) -> ApiError {
+    let Overdrawn { period, limit, spent, held, need, resets_at, wait } = why;
+    let reset = match resets_at {
+        Some(at) => format!("It resets at {}.", seconds(*at)),
+        None => "It does not reset.".to_owned(),
+    };
+    let message = format!(
+        "Budget exceeded. Of the {period} budget of ${limit}, ${spent} is spent and ${held} is held; \
+         this request may cost up to ${need}. {reset}"
+    );
+    ApiError::new(Kind::Billing, message).retry_after(*wait)
+}
+
+/// RFC 3339; a period begins with a second.
+fn seconds(at: Timestamp) -> String {
+    at.to_string().replace(".000Z", "Z")
 }
 
 /// The wording is Anthropic's; which limit it was stands beside it.

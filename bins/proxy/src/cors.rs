@@ -7,11 +7,12 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 use httpd::{Body, Response};
 
-use crate::rates;
 use crate::settings::{List, Settings};
+use crate::{handle, rates};
 
 /// Headers that scripts may read, beside those about limits.
-const EXPOSED: [&str; 5] = ["request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"];
+const EXPOSED: [&str; 6] =
+    ["request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry", handle::BUDGET_WARNING];
 /// How long a browser may remember a preflight, in seconds.
 const MAX_AGE: &str = "7200";
 

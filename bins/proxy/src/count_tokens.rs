@@ -41,7 +41,7 @@ pub(crate) async fn count(
     messages::check_version(context, &doc)?;
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     // An admission that calls nothing books nothing.
-    let asked = messages::asked(&ask, context, "count_tokens", true);
+    let asked = messages::asked(gateway, &ask, context, "count_tokens", true);
     let mut admission = messages::admit(gateway, context, &caller, asked).await?;
     let (resolution, plan) = targets::plan(gateway, &mut admission, &context.headers)?;
     let job = |body, input_estimate| Job {

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     ContextTooLong,
     /// No valid key.
     Authentication,
+    /// A budget of the key is spent.
+    Billing,
     /// The key, or our account, may not use this model.
     Permission,
     /// The upstream denies the model to our account.
@@ -60,6 +62,14 @@ impl Kind {
             Self::Authentication => {
                 (401, "authentication_error", INVALID, Some("invalid_api_key"), "UnrecognizedClientException")
             }
+            // OpenAI's clients know 429 for it; Bedrock's name is one that AWS SDKs do not repeat.
+            Self::Billing => (
+                402,
+                "billing_error",
+                "insufficient_quota",
+                Some("insufficient_quota"),
+                "ServiceQuotaExceededException",
+            ),
             Self::Permission => {
                 (403, "permission_error", INVALID, Some("model_not_allowed"), "AccessDeniedException")
             }
@@ -98,6 +108,12 @@ impl Kind {
         StatusCode::from_u16(self.row().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// The one status that a dialect has its own for.
+    fn status_in(self, dialect: Dialect) -> StatusCode {
+        let quota = self == Self::Billing && dialect == Dialect::OpenAi;
+        if quota { StatusCode::TOO_MANY_REQUESTS } else { self.status() }
+    }
+
     /// The error type of the Messages API, also the label in metrics and usage rows.
     pub(crate) fn anthropic_type(self) -> &'static str {
         self.row().1
@@ -107,7 +123,11 @@ impl Kind {
     fn never_retry(self) -> bool {
         matches!(
             self,
-            Self::Authentication | Self::Permission | Self::UpstreamPermission | Self::NotSupported
+            Self::Authentication
+                | Self::Billing
+                | Self::Permission
+                | Self::UpstreamPermission
+                | Self::NotSupported
         )
     }
 
@@ -118,6 +138,7 @@ impl Kind {
             Self::Invalid
             | Self::ContextTooLong
             | Self::Authentication
+            | Self::Billing
             | Self::Permission
             | Self::UpstreamPermission
             | Self::NotFound
@@ -208,7 +229,7 @@ impl ApiError {
     /// The whole reply.
     pub(crate) fn response(&self, dialect: Dialect, id: RequestId) -> Response {
         let mut response = Response::new(Body::full(self.body(dialect, id)));
-        *response.status_mut() = self.kind.status();
+        *response.status_mut() = self.kind.status_in(dialect);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.add_headers(headers);

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, Method, StatusCode};
 use httpd::{Body, Peer, Request, Response, Service};
-use policy::{Now, Rates};
+use policy::{BudgetWarning, Now, Rates};
 
 use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
@@ -16,6 +16,9 @@ use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::route::{Dialect, Miss, Route};
 use crate::{count_tokens, health, ingress, messages, models, rates};
+
+/// Names the budgets that are nearly spent, and to how many percent: `daily=83%, total=91%`.
+pub(crate) const BUDGET_WARNING: &str = "x-outcrop-budget-warning";
 
 /// What a handler knows of its request beside its body.
 pub(crate) struct Context {
@@ -27,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) peer: Peer,
     /// How the caller's limits stood, once they were asked; every reply from then on says it.
     pub(crate) rates: OnceLock<Rates>,
+    /// What of its budgets is nearly spent.
+    pub(crate) budget_warning: OnceLock<BudgetWarning>,
 }
 
 impl Service for Gateway {
@@ -51,6 +56,7 @@ impl Service for Gateway {
             headers: parts.headers,
             peer,
             rates: OnceLock::new(),
+            budget_warning: OnceLock::new(),
         };
         let answered = match route {
             // A bug in one request must not take the connection's other requests with it, nor leave a caller without a word.
@@ -77,6 +83,9 @@ impl Service for Gateway {
         });
         if let Some(found) = context.rates.get() {
             rates::apply(dialect, found, now.wall, response.headers_mut());
+        }
+        if let Some(value) = context.budget_warning.get().and_then(|found| found.to_string().parse().ok()) {
+            response.headers_mut().insert(BUDGET_WARNING, value);
         }
         finish(&mut response, id);
         self.shared.cors.apply(origin.as_ref(), response.headers_mut());

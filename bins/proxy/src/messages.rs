@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use catalog::ServiceTier;
+use convert::Ttl;
 use convert::converse::Reply;
 use convert::native;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{BodyError, RequestBody, Response};
-use policy::{Admission, Ask, Caller, Denial, End};
+use policy::{Admission, Ask, Caller, Denial, End, Marks, Now};
 use store::RowStatus;
 
 use crate::encoding;
@@ -51,7 +52,7 @@ pub(crate) async fn create(
     record.streamed(ask.stream);
     switches::check(&gateway.shared.settings, &doc, &ask)?;
     let wish = Wishes::tier(&context.headers, ask.service_tier.as_deref());
-    let asking = Ask { tier: wish, ..asked(&ask, context, "messages", false) };
+    let asking = Ask { tier: wish, ..asked(gateway, &ask, context, "messages", false) };
     let mut admission = admit(gateway, context, &caller, asking).await?;
     let embedded = switches::embedded(gateway, &doc, &ask, &mut held).await?;
     let (resolution, plan) = targets::plan(gateway, &mut admission, &context.headers)?;
@@ -162,7 +163,19 @@ pub(crate) fn failure(error: &ApiError) -> End {
 }
 
 /// What the policy is asked for a Messages body.
-pub(crate) fn asked(ask: &native::Ask<'_>, context: &Context, surface: &'static str, counting: bool) -> Ask {
+pub(crate) fn asked(
+    gateway: &Gateway,
+    ask: &native::Ask<'_>,
+    context: &Context,
+    surface: &'static str,
+    counting: bool,
+) -> Ask {
+    let hour = ask.cache_1h || gateway.shared.settings.caching.default_ttl() == Some(Ttl::OneHour);
+    let caching = match (ask.cache_markers, hour) {
+        (0, _) => Marks::None,
+        (_, false) => Marks::FiveMinutes,
+        (_, true) => Marks::Hour,
+    };
     Ask {
         request_id: context.id.to_string(),
         surface,
@@ -173,6 +186,7 @@ pub(crate) fn asked(ask: &native::Ask<'_>, context: &Context, surface: &'static 
         input_estimate: ask.input_estimate,
         max_tokens: ask.max_tokens,
         tier: None,
+        caching,
         session: session(&context.headers),
     }
 }
@@ -193,10 +207,14 @@ pub(crate) async fn admit(
     mut ask: Ask,
 ) -> Result<Admission, ApiError> {
     ask.base_model = profiles::behind(gateway, &ask.model, context.now.mono).await?;
-    let admitted = gateway.shared.policy.admit(caller, ask, context.now);
+    // Not the instant at which the request began: its body may have taken long, and a budget's day ends by the clock.
+    let admitted = gateway.shared.policy.admit(caller, ask, Now::read()).await;
     let rates = admitted.as_ref().map_or_else(Denial::rates, |admission| Some(admission.rates()));
     if let Some(rates) = rates {
         context.rates.get_or_init(|| *rates);
+    }
+    if let Some(warning) = admitted.as_ref().ok().and_then(Admission::budget_warning) {
+        context.budget_warning.get_or_init(|| warning.clone());
     }
     admitted.map_err(|denial| gateway.denied(&denial))
 }

@@ -10,7 +10,7 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use policy::{Denial, Tokens};
+use policy::{BudgetAlert, Denial, Tokens};
 use store::usage::WriterStats;
 
 use crate::record::lane_name;
@@ -153,7 +153,9 @@ impl Metrics {
             Denial::StoreAway
             | Denial::UnknownModel { .. }
             | Denial::ModelNotAllowed { .. }
-            | Denial::RateLimited { .. } => {
+            | Denial::RateLimited { .. }
+            | Denial::BudgetExceeded(_)
+            | Denial::UnpricedModel { .. } => {
                 counter!("outcrop_denials_total", "kind" => reason).increment(1);
             }
         }
@@ -201,6 +203,15 @@ pub(crate) fn targets(targets: &Targets) {
     }
 }
 
+/// A share of a key's budget was reached.
+pub(crate) fn budget_alert(alert: &BudgetAlert) {
+    let BudgetAlert { key_id, period, percent, spent, limit } = alert;
+    tracing::warn!(%key_id, %period, percent, spent_usd = %spent, budget_usd = %limit, "a share of a budget is spent");
+    counter!("outcrop_budget_alerts_total",
+        "period" => alert.period.as_str(), "percent" => alert.percent.to_string())
+    .increment(1);
+}
+
 /// What the usage writer has done, as of now.
 pub(crate) fn usage(stats: &WriterStats) {
     gauge!("outcrop_usage_queue_rows").set(stats.queued as f64);
@@ -222,6 +233,7 @@ pub(crate) fn describe() {
         ("outcrop_tokens_total", "Tokens by model and kind, as booked."),
         ("outcrop_auth_failures_total", "Requests without a valid key, by reason."),
         ("outcrop_denials_total", "Requests with a valid key that were refused, by kind."),
+        ("outcrop_budget_alerts_total", "Shares of budgets that were reached, by period and percent."),
         ("outcrop_client_disconnects_total", "Callers that left before their answer was complete."),
         ("outcrop_pings_total", "Pings sent into silent streams."),
         ("outcrop_stream_errors_total", "Streams that ended with an error event."),

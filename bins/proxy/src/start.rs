@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use catalog::{Catalog, Scope};
 use httpd::{Drain, Server};
-use policy::Policy;
+use policy::{Budgets, Policy};
 use store::usage::{Recorder, Writer, WriterHandle, WriterOptions};
-use store::{DynamoDbSettings, Location, NewKey, PresentedKey, Store, tables::TableNames};
+use store::{
+    DynamoDbSettings, LeaseHolder, Location, NewKey, PresentedKey, Store, Timestamp, tables::TableNames,
+};
 use tokio::sync::watch;
 
 use crate::cors::Cors;
@@ -86,16 +88,11 @@ impl Gate {
             None => None,
         };
         let targets = Box::pin(targets::connect(&settings, simulator.as_ref())).await?;
-        let options = WriterOptions {
-            queue_rows: settings.store.usage_queue_rows as usize,
-            flush_interval: settings.store.usage_flush_interval.0,
-            spool_dir: settings.store.usage_spool_dir.clone(),
-            keep: kept(&settings),
-            ..WriterOptions::default()
-        };
-        let (recorder, usage) =
-            Writer::start(Arc::clone(&store), options).map_err(failed("the usage writer cannot start"))?;
+        let budgets = budgets(&settings, &store);
+        let (recorder, usage) = Writer::start(Arc::clone(&store), writer_options(&settings, &budgets))
+            .map_err(failed("the usage writer cannot start"))?;
         let policy = policy(&settings, &targets, Arc::clone(&store), hasher, recorder.clone());
+        let policy = policy.with_budgets(budgets);
         let server =
             bind(&settings, SocketAddr::new(settings.listen.host, settings.listen.port), "HOST, PORT")?;
         let metrics_server = metrics_server(&settings, exporter.is_some())?;
@@ -144,6 +141,8 @@ impl Gate {
         let Self { server, metrics_server, shared, targets, phase, usage, recorder, simulator, .. } = self;
         let region = &*targets.first().place.region;
         tracing::info!(address = %server.local_addr(), region, targets = targets.iter().len(), "outcrop-proxy is serving");
+        let budgets = Arc::clone(shared.policy.budgets());
+        let tending = tokio::spawn(tend(Arc::clone(&budgets)));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), targets.clone(), recorder));
         let (drain, draining) = Drain::new();
         let workers = (Arc::clone(&shared), targets);
@@ -176,6 +175,9 @@ impl Gate {
             scraped.abort();
         }
         let booked = usage.stop().await;
+        // Extended until the last row was booked.
+        tending.abort();
+        budgets.close().await;
         tracing::info!(usage_rows = booked.written, lost = booked.lost, "outcrop-proxy has stopped");
         if let Some(simulator) = simulator {
             simulator.stop().await;
@@ -220,6 +222,23 @@ fn location(settings: &Settings) -> (Location, &'static str) {
             (Location::DynamoDb(dynamodb), "STORE, AWS_REGION, DYNAMODB_*")
         }
         _ => (Location::Sqlite(settings.store.database.clone()), "OUTCROP_DB"),
+    }
+}
+
+/// What this process has of the keys' budgets, under a name that no other one has.
+fn budgets(settings: &Settings, store: &Arc<dyn Store>) -> Arc<Budgets> {
+    let replica = format!("{:016x}", rand::random::<u64>());
+    Arc::new(Budgets::new(Arc::clone(store), settings.budgets.terms(replica)))
+}
+
+fn writer_options(settings: &Settings, budgets: &Arc<Budgets>) -> WriterOptions {
+    WriterOptions {
+        queue_rows: settings.store.usage_queue_rows as usize,
+        flush_interval: settings.store.usage_flush_interval.0,
+        spool_dir: settings.store.usage_spool_dir.clone(),
+        keep: kept(settings),
+        leases: Some(Arc::clone(budgets) as Arc<dyn LeaseHolder>),
+        ..WriterOptions::default()
     }
 }
 
@@ -296,6 +315,16 @@ async fn serve_metrics(server: Server, shared: Arc<Shared>) {
     let made = server.run(|_| crate::health::Scraped { shared: Arc::clone(&shared) }, draining).await;
     if let Err(error) = made {
         tracing::error!(%error, "the metrics listener failed");
+    }
+}
+
+/// Looks after what this gateway has of the keys' budgets.
+async fn tend(budgets: Arc<Budgets>) {
+    let mut pace = tokio::time::interval(budgets.pace());
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        pace.tick().await;
+        budgets.tend(Timestamp::now()).await;
     }
 }
 

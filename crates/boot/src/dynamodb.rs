@@ -28,6 +28,10 @@ pub struct DynamoDb {
     #[arg(id = "dynamodb_usage_stats_table", long = "usage-stats-table", global = true,
         env = "DYNAMODB_USAGE_STATS_TABLE", value_name = "NAME", value_parser = name)]
     pub usage_stats_table: Option<String>,
+    /// Full name of the table of leases of budgets [default: the prefix and ledger]
+    #[arg(id = "dynamodb_ledger_table", long = "ledger-table", global = true, env = "DYNAMODB_LEDGER_TABLE",
+        value_name = "NAME", value_parser = name)]
+    pub ledger_table: Option<String>,
     /// Full name of the table of single values [default: the prefix and meta]
     #[arg(id = "dynamodb_meta_table", long = "meta-table", global = true, env = "DYNAMODB_META_TABLE",
         value_name = "NAME", value_parser = name)]
@@ -41,6 +45,7 @@ impl DynamoDb {
             ("api-keys", &self.api_keys_table),
             ("usage", &self.usage_table),
             ("usage-stats", &self.usage_stats_table),
+            ("ledger", &self.ledger_table),
             ("meta", &self.meta_table),
         ]
         .into_iter()

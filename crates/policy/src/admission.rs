@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::{Lane, Resolution, ServiceTier};
-use store::{CacheTtl, RowStatus, UsageRow};
+use store::{CacheTtl, PicoUsd, RowStatus, UsageRow};
 
 use crate::gauge::Permit;
-use crate::{Book, Caller, Now, Rates, Weights, cost, tier};
+use crate::purse::Hold;
+use crate::{Book, BudgetWarning, Caller, Now, Rates, Weights, cost, tier};
 
 /// What a caller asks for, as far as the policy needs to know.
 #[derive(Clone, Debug, Default)]
@@ -31,16 +32,34 @@ pub struct Ask {
     pub max_tokens: Option<u64>,
     /// The service tier that the request asks for; of an admission, the one that was decided on.
     pub tier: Option<ServiceTier>,
+    /// Whether the caller marks what is to be cached, and the longest time it asks for.
+    pub caching: Marks,
     /// The caller's session, where it names one.
     pub session: Option<String>,
 }
 
+/// Cache markers of a request, as far as its price depends on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marks {
+    /// None.
+    #[default]
+    None,
+    /// All for five minutes.
+    FiveMinutes,
+    /// Some for an hour.
+    Hour,
+}
+
 impl Ask {
-    /// What the call can use at most, as far as it is known before: what is asked for beyond the model's own limit is never
-    /// made, and who asks for no number gets that limit.
+    /// What the call can use at most, as far as it is known before.
     pub(crate) fn most_tokens(&self, resolution: &Resolution) -> u64 {
+        self.input_estimate.saturating_add(self.most_output(resolution))
+    }
+
+    /// What is asked for beyond the model's own limit is never made, and who asks for no number gets that limit.
+    pub(crate) fn most_output(&self, resolution: &Resolution) -> u64 {
         let most = if resolution.model.embedding { 0 } else { resolution.model.max_output.into() };
-        self.input_estimate.saturating_add(self.max_tokens.map_or(most, |asked| asked.min(most)))
+        self.max_tokens.map_or(most, |asked| asked.min(most))
     }
 }
 
@@ -89,12 +108,14 @@ pub(crate) struct Grant {
     pub(crate) permit: Permit,
     pub(crate) rates: Rates,
     pub(crate) weights: Weights,
+    /// Of its budget, where it has one.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// Permission for one upstream call. Made by [`crate::Policy::admit`] alone.
 ///
 /// Dropped without [`Admission::settle`], it books the call as closed by the caller, if the upstream had been called. Either
-/// way its slot is free again, and what it took of the tokens and did not use is given back.
+/// way its slot is free again, and what it took of tokens and budgets and did not use is given back.
 pub struct Admission {
     /// Boxed: an admission travels through every future of its request.
     call: Box<Call>,
@@ -110,6 +131,8 @@ struct Call {
     weights: Weights,
     /// Until it is settled.
     permit: Option<Permit>,
+    /// Until it is settled.
+    hold: Option<Hold>,
     book: Book,
     /// Whether a row is owed.
     owed: bool,
@@ -137,7 +160,7 @@ impl Admission {
         grant: Grant,
         book: Book,
     ) -> Self {
-        let Grant { permit, rates, weights } = grant;
+        let Grant { permit, rates, weights, hold } = grant;
         let call = Call {
             caller,
             resolution,
@@ -147,6 +170,7 @@ impl Admission {
             rates,
             weights,
             permit: Some(permit),
+            hold,
             book,
             owed: false,
             tokens: None,
@@ -216,6 +240,11 @@ impl Admission {
         self.call.tier = tier;
     }
 
+    /// The budgets that were nearly spent when it was admitted.
+    pub fn budget_warning(&self) -> Option<&BudgetWarning> {
+        self.call.hold.as_ref()?.warning.as_ref()
+    }
+
     /// From here on the call is billable: a row will be written whatever happens.
     pub fn called(&mut self) {
         self.call.owed = true;
@@ -252,13 +281,20 @@ impl Call {
         if let Some(permit) = self.permit.take() {
             permit.settle(self.weights.count(self.resolution.model, &tokens), now);
         }
+        // What no row will say has cost nothing.
+        let hold = self.hold.take().filter(|_| owed);
         if owed {
-            self.write(end, tokens, estimated, now);
+            let cost = cost(&self.resolution, &tokens, self.tier);
+            // First, because the row takes its cost from there when it is booked.
+            if let Some(hold) = hold {
+                hold.settle(cost.unwrap_or_default());
+            }
+            self.write(end, tokens, cost, estimated, now);
         }
         tokens
     }
 
-    fn write(&mut self, end: End, tokens: Tokens, estimated: bool, now: Instant) {
+    fn write(&mut self, end: End, tokens: Tokens, cost: Option<PicoUsd>, estimated: bool, now: Instant) {
         let row = UsageRow {
             ts: self.at.wall,
             round: 0,
@@ -271,7 +307,7 @@ impl Call {
             tier_requested: tier::stored(self.ask.tier.unwrap_or_default()),
             tier_served: tier::stored(self.tier),
             cache_ttl: self.cache_ttl,
-            cost_pico_usd: cost(&self.resolution, &tokens, self.tier),
+            cost_pico_usd: cost,
             estimated,
             status: end.status,
             http_status: end.http_status,

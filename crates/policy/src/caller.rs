@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::ServiceTier;
 use store::{CacheTtl, KeyId, KeyRecord};
 
+use crate::budget::Funding;
 use crate::gauge::{Gauge, Limits};
 use crate::{glob, tier};
 
@@ -27,6 +28,8 @@ pub struct Caller {
     pub(crate) limits: Limits,
     /// Of the key, not of this caller: the next one made of the same record goes on with it.
     pub(crate) gauge: Arc<Gauge>,
+    /// What pays its requests, where it has a budget.
+    pub(crate) funding: Option<Funding>,
 }
 
 impl Caller {
@@ -53,9 +56,9 @@ impl Caller {
         }
     }
 
-    /// Whether the tokens it uses are limited, so that it matters how many a request may make.
+    /// Whether the tokens it uses are limited or paid from a budget, so that it matters how many a request may make.
     pub fn counts_tokens(&self) -> bool {
-        self.limits.tokens.is_some()
+        self.limits.tokens.is_some() || self.funding.is_some()
     }
 
     /// The tier that its key decides on for every call.

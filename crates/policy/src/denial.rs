@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Gate, Rates};
+use crate::{Gate, Overdrawn, Rates};
 
 /// A refusal of ours. No request that gets one has cost anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,13 @@ pub enum Denial {
         /// How its limits stand.
         rates: Rates,
     },
+    /// A budget of the key has no room for what the request may cost.
+    BudgetExceeded(Box<Overdrawn>),
+    /// The key has a budget, and nobody knows what the model costs.
+    UnpricedModel {
+        /// As the caller typed it.
+        model: String,
+    },
 }
 
 impl Denial {
@@ -55,7 +62,9 @@ impl Denial {
             | Self::TooManyFailures { .. }
             | Self::StoreAway
             | Self::UnknownModel { .. }
-            | Self::ModelNotAllowed { .. } => None,
+            | Self::ModelNotAllowed { .. }
+            | Self::BudgetExceeded(_)
+            | Self::UnpricedModel { .. } => None,
         }
     }
 
@@ -73,6 +82,8 @@ impl Denial {
             Self::RateLimited { gate: Gate::Requests, .. } => "rate_limit",
             Self::RateLimited { gate: Gate::Tokens, .. } => "token_limit",
             Self::RateLimited { gate: Gate::Concurrency, .. } => "concurrency_limit",
+            Self::BudgetExceeded(_) => "budget",
+            Self::UnpricedModel { .. } => "unpriced_model",
         }
     }
 }

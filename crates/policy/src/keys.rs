@@ -9,7 +9,7 @@ use store::{KeyHash, KeyId, KeyRecord, KeyStatus, Store};
 
 use crate::caller::{Caller, Standing};
 use crate::gauge::{Gauge, Gauges, Limits, RateConfig};
-use crate::{Denial, Now};
+use crate::{Budgets, Denial, Now, Terms};
 
 pub(crate) struct Keys {
     store: Arc<dyn Store>,
@@ -21,6 +21,7 @@ pub(crate) struct Keys {
     grace: Duration,
     rates: RateConfig,
     gauges: Gauges,
+    pub(crate) budgets: Arc<Budgets>,
     master: Arc<Caller>,
     anonymous: Arc<Caller>,
 }
@@ -39,9 +40,17 @@ impl Keys {
         rates: RateConfig,
     ) -> Self {
         let special = |id, standing, limits| {
-            Arc::new(Caller { id, standing, limits, gauge: Arc::new(Gauge::new(rates.window)) })
+            Arc::new(Caller {
+                id,
+                standing,
+                limits,
+                gauge: Arc::new(Gauge::new(rates.window)),
+                funding: None,
+            })
         };
         Self {
+            // Alone with its store until it is told otherwise.
+            budgets: Arc::new(Budgets::new(Arc::clone(&store), Terms::new("local"))),
             store,
             cache: Cache::new(size.max(1)),
             unknown: Cache::new(size.max(1)),
@@ -76,9 +85,10 @@ impl Keys {
                 return Err(Denial::InvalidKey);
             }
             match record.status(now.wall) {
+                // A spent budget is a matter of the request, not of the key.
+                KeyStatus::Active | KeyStatus::BudgetExceeded => {}
                 KeyStatus::Revoked => return Err(Denial::InvalidKey),
                 KeyStatus::Expired => return Err(Denial::ExpiredKey),
-                KeyStatus::Active => {}
             }
             let allowed = record.allowed_ips.as_deref();
             if allowed.is_some_and(|blocks| !blocks.iter().any(|block| block.contains(address))) {
@@ -93,6 +103,7 @@ impl Keys {
             id: record.key_id.clone(),
             limits: Limits::of_key(&record, &self.rates),
             gauge: self.gauges.of(&record.key_id, now),
+            funding: self.budgets.of(&record),
             standing: Standing::Key(Box::new(record)),
         }
     }

@@ -4,13 +4,15 @@
 //!
 //! 1. [`Policy::authenticate`] turns what a caller presented into a [`Caller`], before its body is read;
 //! 2. [`Policy::admit`] turns the caller's [`Ask`] into an [`Admission`]: the model is resolved and the key's lists are
-//!    checked against the id that will really be called, then the limits of the key: requests, tokens, open requests;
+//!    checked against the id that will really be called, then the limits of the key: requests, tokens, open requests, and
+//!    last its budgets, of which the most that the call can cost is held;
 //! 3. whoever calls the upstream needs an `Admission`, and ends it with [`Admission::settle`]. An admission that is dropped
 //!    without it, because the caller left, books what was used until then.
 //!
 //! Time is an argument ([`Now`]); nothing here reads a clock except the drop of an unsettled admission.
 
 mod admission;
+mod budget;
 mod caller;
 mod denial;
 mod failures;
@@ -18,6 +20,7 @@ mod gauge;
 pub mod glob;
 mod keys;
 mod price;
+mod purse;
 mod rate;
 mod tier;
 mod weight;
@@ -27,9 +30,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Resolution, Scope, ServiceTier};
-use store::{KeyHasher, PresentedKey, Store, Timestamp, UsageRow};
+use store::{CacheTtl, KeyHasher, PresentedKey, Store, Timestamp, UsageRow};
 
-pub use admission::{Admission, Ask, End, Place, Tokens};
+pub use admission::{Admission, Ask, End, Marks, Place, Tokens};
+pub use budget::{Alert, BudgetAlert, BudgetWarning, Budgets, Overdrawn, Terms};
 pub use caller::{Caller, Standing};
 pub use denial::Denial;
 pub use gauge::{Gate, RateConfig, Rates};
@@ -41,6 +45,7 @@ use admission::Grant;
 use failures::Failures;
 use gauge::Want;
 use keys::Keys;
+use purse::Hold;
 
 /// One instant on both clocks: the calendar for expiry and periods, the monotonic one for everything that only lasts.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +121,18 @@ impl Policy {
         Self { config, catalog, hasher, master, keys, failures, book }
     }
 
+    /// Budgets that others watch or share too: whoever writes the rows has to tell them what is booked.
+    #[must_use]
+    pub fn with_budgets(mut self, budgets: Arc<Budgets>) -> Self {
+        self.keys.budgets = budgets;
+        self
+    }
+
+    /// What this process has of the keys' budgets.
+    pub fn budgets(&self) -> &Arc<Budgets> {
+        &self.keys.budgets
+    }
+
     /// What the catalogue knows, with the operator's mapping.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
@@ -160,8 +177,9 @@ impl Policy {
         self.keys.find(hash, address, now).await
     }
 
-    /// Whether this caller may do this, and on which model. What a limit gave is given back when a later gate refuses.
-    pub fn admit(&self, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Denial> {
+    /// Whether this caller may do this, and on which model. What a limit gave is given back when a later gate refuses, and
+    /// when this is dropped. Nothing is waited for but the store, where a budget's lease has not enough for the request.
+    pub async fn admit(&self, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Denial> {
         let unknown = || Denial::UnknownModel { model: ask.model.clone() };
         let Config { scope, place, allow_unknown_models, .. } = &self.config;
         let behind = ask.base_model.as_deref();
@@ -175,12 +193,31 @@ impl Policy {
         let want =
             if ask.counting { Want::Count } else { Want::Run { tokens: ask.most_tokens(&resolution) } };
         let (permit, rates) = caller.gauge.take(&caller.limits, want, now.mono)?;
-        let grant = Grant { permit, rates, weights: self.config.rates.weights };
-        let place = place.clone();
         // The key decides, then the request.
         let tier = caller.tier().or(ask.tier).unwrap_or(self.config.tier);
         let ask = Ask { tier: Some(tier), ..ask };
+        let hold = self.fund(caller, &ask, &resolution, now).await?;
+        let grant = Grant { permit, rates, weights: self.config.rates.weights, hold };
+        let place = place.clone();
         Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, grant, Arc::clone(&self.book)))
+    }
+
+    /// Holds the most that the call can cost, where the caller has a budget. Counting costs nothing.
+    async fn fund(
+        &self,
+        caller: &Caller,
+        ask: &Ask,
+        resolution: &Resolution,
+        now: Now,
+    ) -> Result<Option<Hold>, Denial> {
+        let Some(funding) = caller.funding.as_ref().filter(|_| !ask.counting) else { return Ok(None) };
+        // A key's own time takes the place of the caller's.
+        let hour = ask.caching == Marks::FiveMinutes && caller.cache_ttl() == Some(CacheTtl::OneHour);
+        let caching = if hour { Marks::Hour } else { ask.caching };
+        let Some(most) = price::most(resolution, ask, caching) else {
+            return Err(Denial::UnpricedModel { model: ask.model.clone() });
+        };
+        self.keys.budgets.hold(funding, most, now).await.map(Some)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Scope, ServiceTier};
@@ -85,6 +86,14 @@ fn ask(model: &str) -> Ask {
     }
 }
 
+/// Without a budget nobody is asked, so that an admission is there at once.
+fn at_once<T>(admitted: impl Future<Output = T>) -> T {
+    match std::pin::pin!(admitted).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(admitted) => admitted,
+        Poll::Pending => panic!("something was waited for"),
+    }
+}
+
 fn done() -> End {
     End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason: None }
 }
@@ -127,7 +136,7 @@ async fn an_older_key_goes_on_until_its_end_exactly_and_shares_the_limits() {
     for key in [&old, &new, &old] {
         let caller = f.policy.authenticate(std::slice::from_ref(key), HERE, f.at(1)).await.unwrap();
         assert_eq!(caller.key_id(), &record.key_id);
-        taken += u32::from(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(1)).is_ok());
+        taken += u32::from(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(1)).await.is_ok());
     }
     assert_eq!(taken, 2, "one limit for both");
     let nine = Now { wall: f.at(10).wall.plus_millis(-1), ..f.at(9) };
@@ -249,7 +258,7 @@ async fn lists_are_checked_on_the_model_that_will_be_called() {
         ("qwen.qwen3-coder-480b-a35b-v1:0", true),
         ("amazon.nova-pro-v1:0", false),
     ] {
-        let admitted = f.policy.admit(&caller, ask(model), f.at(0));
+        let admitted = at_once(f.policy.admit(&caller, ask(model), f.at(0)));
         assert_eq!(admitted.is_ok(), allowed, "{model}: {admitted:?}");
     }
 }
@@ -259,7 +268,7 @@ async fn an_unknown_model_is_told_by_its_name() {
     let f = fixture(config());
     let (key, _) = f.key(|_| {}).await;
     let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
-    let denial = f.policy.admit(&caller, ask("gpt-17"), f.at(0)).unwrap_err();
+    let denial = at_once(f.policy.admit(&caller, ask("gpt-17"), f.at(0))).unwrap_err();
     assert_eq!(denial, Denial::UnknownModel { model: "gpt-17".to_owned() });
     assert!(f.rows().is_empty(), "a refused request makes no row");
 }
@@ -269,7 +278,7 @@ async fn a_settled_call_is_booked_once_with_its_price() {
     let f = fixture(config());
     let (key, record) = f.key(|_| {}).await;
     let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
-    let mut admission = f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0)).unwrap();
+    let mut admission = at_once(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0))).unwrap();
     admission.called();
     admission.answered(Some("upstream-1"), 2);
     admission.used(Tokens { input: 10, output: 1, ..Tokens::default() });
@@ -291,9 +300,9 @@ async fn a_caller_that_leaves_is_booked_with_what_it_got() {
     let f = fixture(config());
     let (key, _) = f.key(|_| {}).await;
     let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
-    drop(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0)).unwrap());
+    drop(at_once(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0))).unwrap());
     assert!(f.rows().is_empty(), "the upstream was not called");
-    let mut admission = f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0)).unwrap();
+    let mut admission = at_once(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0))).unwrap();
     admission.called();
     admission.content(401, f.at(0).mono);
     drop(admission);
@@ -313,10 +322,10 @@ async fn an_upstream_that_refuses_costs_nothing_and_one_that_dies_costs_what_it_
         error_type: Some("api_error"),
         stop_reason: None,
     };
-    let mut refused = f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0)).unwrap();
+    let mut refused = at_once(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0))).unwrap();
     refused.called();
     refused.settle(failed.clone(), f.at(0).mono);
-    let mut died = f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0)).unwrap();
+    let mut died = at_once(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(0))).unwrap();
     died.called();
     died.used(Tokens { input: 25, output: 1, ..Tokens::default() });
     died.content(80, f.at(0).mono);
@@ -328,7 +337,7 @@ async fn an_upstream_that_refuses_costs_nothing_and_one_that_dies_costs_what_it_
 
 /// Admits and says which gate refused.
 fn admitted(f: &Fixture, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Gate> {
-    f.policy.admit(caller, ask, now).map_err(|denial| match denial {
+    at_once(f.policy.admit(caller, ask, now)).map_err(|denial| match denial {
         Denial::RateLimited { gate, .. } => gate,
         other => panic!("{other:?}"),
     })
@@ -346,7 +355,7 @@ async fn limits_come_last_and_a_request_that_is_refused_before_them_costs_nothin
     let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
     for _ in 0..10 {
         for model in ["gpt-17", "claude-opus-4-6"] {
-            let denial = f.policy.admit(&caller, ask(model), f.at(0)).unwrap_err();
+            let denial = at_once(f.policy.admit(&caller, ask(model), f.at(0))).unwrap_err();
             assert!(matches!(denial, Denial::UnknownModel { .. } | Denial::ModelNotAllowed { .. }));
         }
     }
@@ -357,7 +366,7 @@ async fn limits_come_last_and_a_request_that_is_refused_before_them_costs_nothin
     // A request that was admitted is one, whatever became of it.
     admitted(&f, &caller, ask("claude-sonnet-4-6"), f.at(0)).unwrap();
     assert_eq!(admitted(&f, &caller, ask("claude-sonnet-4-6"), f.at(0)).unwrap_err(), Gate::Requests);
-    let denial = f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(1)).unwrap_err();
+    let denial = at_once(f.policy.admit(&caller, ask("claude-sonnet-4-6"), f.at(1))).unwrap_err();
     let Denial::RateLimited { wait, rates, .. } = denial else { panic!("{denial:?}") };
     assert_eq!((wait, rates.requests.unwrap().remaining), (Duration::from_secs(29), 0));
     admitted(&f, &caller, ask("claude-sonnet-4-6"), f.at(30)).unwrap();
@@ -407,7 +416,7 @@ async fn five_parallel_requests_under_a_hundred_tokens_reserve_no_more_than_that
         admission.settle(done(), f.at(0).mono);
     }
     // 2 × (5 + 1 + 5 × 12) is 32 more than there were; the debt is paid before the next runs.
-    let denial = f.policy.admit(&caller, small(), f.at(0)).unwrap_err();
+    let denial = at_once(f.policy.admit(&caller, small(), f.at(0))).unwrap_err();
     let Denial::RateLimited { gate: Gate::Tokens, wait, .. } = denial else { panic!("{denial:?}") };
     assert_eq!(wait, Duration::from_millis((32 + 40) * 600));
     assert_eq!(admitted(&f, &caller, small(), f.at(43)).unwrap_err(), Gate::Tokens);
@@ -422,7 +431,7 @@ async fn tokens_that_were_reserved_and_not_used_come_back() {
     let large = || Ask { max_tokens: Some(60), ..ask("claude-sonnet-4-6") };
     let left = |f: &Fixture| {
         let counting = Ask { counting: true, ..ask("claude-sonnet-4-6") };
-        let admission = f.policy.admit(&caller, counting, f.at(0)).unwrap();
+        let admission = at_once(f.policy.admit(&caller, counting, f.at(0))).unwrap();
         admission.rates().tokens.unwrap().remaining
     };
     drop(admitted(&f, &caller, large(), f.at(0)).unwrap());
@@ -506,4 +515,78 @@ async fn the_tier_that_served_is_priced_and_both_tiers_are_booked() {
     assert!(rows.iter().all(|row| row.tier_requested == store::ServiceTier::Priority));
     assert_eq!(rows[1].tier_served, store::ServiceTier::Flex);
     assert!(rows.iter().all(|row| row.cache_ttl == Some(store::CacheTtl::OneHour)));
+}
+
+#[tokio::test]
+async fn a_budget_is_held_before_and_settled_after_and_a_model_without_a_price_is_refused() {
+    let f = fixture(Config { allow_unknown_models: true, ..config() });
+    // 1000 output tokens of Sonnet are 15000 micro-dollars.
+    let (key, record) = f.key(|record| record.budget_total = Some(150_000)).await;
+    let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
+    let small = || Ask { input_estimate: 0, max_tokens: Some(1000), ..ask("claude-sonnet-4-6") };
+    let mut open = Vec::new();
+    for _ in 0..50 {
+        match f.policy.admit(&caller, small(), f.at(0)).await {
+            Ok(admission) => open.push(admission),
+            Err(Denial::BudgetExceeded(why)) => {
+                assert_eq!((why.limit, why.held), (PicoUsd(150_000_000_000), PicoUsd(150_000_000_000)));
+                assert_eq!((why.spent, why.resets_at, why.wait), (PicoUsd::ZERO, None, None));
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(open.len(), 10);
+    // One leaves before its call, one used half, one is lost with its caller, one had no answer.
+    open.remove(0);
+    open[0].called();
+    open[0].used(Tokens { output: 500, ..Tokens::default() });
+    open.remove(0).settle(done(), f.at(0).mono);
+    open[0].called();
+    open[0].used(Tokens { output: 100, ..Tokens::default() });
+    open.remove(0);
+    open[0].called();
+    let failed =
+        End { status: RowStatus::UpstreamError, http_status: 429, error_type: None, stop_reason: None };
+    open.remove(0).settle(failed, f.at(0).mono);
+    let booked: u128 = f.rows().iter().filter_map(|row| row.cost_pico_usd).map(|cost| cost.0).sum();
+    assert_eq!(booked, 600 * 15_000_000);
+    // Of four holds 6 tenths of one are spent: three fit in again, without asking anybody.
+    for _ in 0..3 {
+        open.push(at_once(f.policy.admit(&caller, small(), f.at(0))).unwrap());
+    }
+    assert!(f.policy.admit(&caller, small(), f.at(0)).await.is_err());
+    let unknown = f.policy.admit(&caller, ask("some.unknown-model"), f.at(0)).await.unwrap_err();
+    assert_eq!(unknown, Denial::UnpricedModel { model: "some.unknown-model".to_owned() });
+    let counting = Ask { counting: true, ..small() };
+    assert!(f.policy.admit(&caller, counting, f.at(0)).await.is_ok(), "to count costs nothing");
+    assert_eq!(record.budgets().total, Some(PicoUsd(150_000_000_000)));
+}
+
+#[tokio::test]
+async fn a_refusal_for_its_budget_gives_back_what_the_other_limits_gave() {
+    let f = fixture(config());
+    let (key, _) = f
+        .key(|record| {
+            record.budget_daily = Some(1);
+            record.rate_limit = Some(1);
+            record.concurrency_limit = Some(1);
+            record.tpm_limit = Some(100);
+        })
+        .await;
+    let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
+    let small = || Ask { input_estimate: 1, max_tokens: Some(50), ..ask("claude-sonnet-4-6") };
+    for _ in 0..5 {
+        let denied = f.policy.admit(&caller, small(), f.at(0)).await.unwrap_err();
+        let Denial::BudgetExceeded(why) = denied else { panic!("{denied:?}") };
+        let midnight: Timestamp = "2023-11-15T00:00:00Z".parse().unwrap();
+        assert_eq!(why.resets_at, Some(midnight));
+        assert_eq!(
+            why.wait.unwrap().as_millis(),
+            u128::try_from(midnight.unix_millis() - f.at(0).wall.unix_millis()).unwrap()
+        );
+    }
+    // A count of tokens has a bucket of its own, the tokens are the same.
+    let counting = Ask { counting: true, ..small() };
+    let rates = *at_once(f.policy.admit(&caller, counting, f.at(0))).unwrap().rates();
+    assert_eq!(rates.tokens.unwrap().remaining, 100);
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
-    Bucket, DynamoDb, Error, ErrorKind, KeyFilter, KeyId, KeyRecord, KeyStatus, Memory, NewKey, Page,
-    PicoUsd, Result, RowStatus, Sqlite, Store, Timestamp, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetLimits, DynamoDb, Error, ErrorKind, KeyFilter, KeyId, KeyRecord, KeyStatus,
+    Memory, NewKey, Page, PaidBy, PicoUsd, Result, RowStatus, Sqlite, Store, Timestamp, UsageQuery, UsageRow,
     contract::{
         sample::{hash, key_id, noon, record, row},
         stand_in,
@@ -27,6 +27,10 @@ enum Step {
     Rows { query: UsageQuery, limit: usize },
     Prune(Timestamp, usize),
     Meta(String, String),
+    Lease(BudgetAsk),
+    Release(KeyId, &'static str, Option<PicoUsd>),
+    Extend(&'static str, Vec<KeyId>, Timestamp, Timestamp),
+    Paid(Vec<UsageRow>, &'static str),
 }
 
 /// Few ids, few moments, few texts: collisions are what is interesting.
@@ -88,6 +92,34 @@ fn a_filter() -> impl Strategy<Value = KeyFilter> {
         .prop_map(|(user_id, status, id_prefix)| KeyFilter { user_id, status, id_prefix })
 }
 
+fn replica() -> impl Strategy<Value = &'static str> {
+    select(vec!["one", "two", "budget#version"])
+}
+
+fn an_ask() -> impl Strategy<Value = BudgetAsk> {
+    let amount = || prop_oneof![(0..1_000_u128).prop_map(PicoUsd), any::<u128>().prop_map(PicoUsd)];
+    let limits = (option::of(amount()), option::of(amount()), option::of(amount()))
+        .prop_map(|(total, monthly, daily)| BudgetLimits { total, monthly, daily });
+    (id(), replica(), amount(), 0..=100_u8, limits, moment(), moment(), moment()).prop_map(
+        |(id, replica, need, share_percent, limits, at, now, expires_at)| BudgetAsk {
+            key_id: key_id(id),
+            replica: replica.to_owned(),
+            need,
+            share_percent,
+            limits,
+            at,
+            now,
+            expires_at,
+        },
+    )
+}
+
+/// A row whose cost is near the amounts of leases.
+fn a_cheap_row() -> impl Strategy<Value = UsageRow> {
+    let cost = option::of((0..1_000_u128).prop_map(PicoUsd));
+    (a_row(), cost).prop_map(|(row, cost_pico_usd)| UsageRow { cost_pico_usd, ..row })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let query = (id(), moment(), moment()).prop_map(|(id, since, until)| UsageQuery {
         key_id: key_id(id),
@@ -108,6 +140,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (query, 1..4_usize).prop_map(|(query, limit)| Step::Rows { query, limit }),
         1 => (moment(), 0..5_usize).prop_map(|(at, rows)| Step::Prune(at, rows)),
         1 => (text(), text()).prop_map(|(name, value)| Step::Meta(name, value)),
+        6 => an_ask().prop_map(Step::Lease),
+        1 => (id().prop_map(key_id), replica(), option::of((0..500_u128).prop_map(PicoUsd)))
+            .prop_map(|(id, replica, amount)| Step::Release(id, replica, amount)),
+        1 => (replica(), vec(id().prop_map(key_id), 0..3), moment(), moment())
+            .prop_map(|(replica, keys, now, ends)| Step::Extend(replica, keys, now, ends)),
+        3 => (vec(a_cheap_row(), 0..4), replica()).prop_map(|(rows, replica)| Step::Paid(rows, replica)),
     ]
 }
 
@@ -151,6 +189,19 @@ async fn answer(store: &dyn Store, step: &Step) -> String {
             format!("{first:?} {}", shown(second))
         }
         Step::Prune(at, rows) => shown(store.prune_usage(*at, *rows).await),
+        Step::Lease(ask) => shown(store.lease_budget(ask).await),
+        Step::Release(id, replica, amount) => shown(store.release_budget(id, replica, *amount).await),
+        Step::Extend(replica, keys, now, ends) => {
+            let mut extended = store.extend_leases(replica, keys, *now, *ends).await;
+            if let Ok(keys) = &mut extended {
+                keys.sort();
+            }
+            shown(extended)
+        }
+        Step::Paid(rows, replica) => {
+            let paid = PaidBy { replica: (*replica).to_owned(), keys: [key_id(0), key_id(1)].into() };
+            shown(store.record_paid_usage(rows, Some(&paid)).await)
+        }
         Step::Meta(name, value) => shown(store.meta_put_if_absent(name, value).await),
     }
 }

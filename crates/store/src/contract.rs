@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a law fails by panicking")]
 #![allow(missing_docs, reason = "the names of the laws say what they say")]
 
+pub mod budget;
 pub mod fault;
 pub mod keys;
 pub mod rotation;
@@ -80,6 +81,17 @@ macro_rules! contract {
                 text_with_nul_and_escapes_is_kept_and_drops_no_other_row
                 an_empty_batch_is_no_failure
                 $($own)*
+            );
+            $crate::contract!(@laws budget, $open,
+                sixty_four_takers_never_overspend
+                takers_and_bookers_at_once_stay_within_the_budget
+                what_one_has_leased_is_gone_for_the_others_until_it_ends
+                a_row_moves_its_cost_from_the_lease_to_the_totals_once
+                a_row_that_costs_more_than_the_lease_is_a_debt_that_is_charged_once
+                what_is_given_back_is_there_again
+                an_extension_reaches_only_what_has_not_ended
+                every_budget_counts_and_the_next_period_is_whole
+                a_lease_from_before_midnight_counts_after_it
             );
         }
     };

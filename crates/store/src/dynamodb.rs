@@ -9,7 +9,9 @@
 //!
 //! - `tables`: the tables as data. `setup`: making and comparing them. `client`: where, by whom, for how long.
 //! - `keys`, `rotation`, `usage`, `totals`: the statements. `transact`, `item`, `failure`: what they are made of.
+//! - `keys`, `usage`, `budget`: the statements. `transact`, `item`, `failure`: what they are made of.
 
+mod budget;
 mod client;
 mod failure;
 mod item;
@@ -27,14 +29,15 @@ use async_trait::async_trait;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
-    Bucket, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery,
-    Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord,
+    Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals, UsageQuery,
+    UsageRow,
 };
 use client::Clients;
 use item::{Item, text};
 use tables::{TABLES, Table, TableNames, TableState};
 
-/// How many last uses are noted at a time.
+/// How many last uses are noted, or leases extended, at a time.
 const TOUCHES: usize = 16;
 /// The meta entry that counts the changes of the tables' layout.
 const VERSION: &str = "schema_version";
@@ -238,9 +241,9 @@ impl Store for DynamoDb {
         self.call(|db| async move { keys::put_meta_if_absent(&db, &name, &value).await }).await
     }
 
-    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded> {
-        let rows = rows.to_vec();
-        self.call(|db| async move { usage::record(&db, &rows).await }).await
+    async fn record_paid_usage(&self, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<Recorded> {
+        let (rows, paid) = (rows.to_vec(), paid.cloned());
+        self.call(|db| async move { usage::record(&db, &rows, paid.as_ref()).await }).await
     }
 
     async fn usage_totals(&self, key_id: &KeyId, bucket: &Bucket) -> Result<Totals> {
@@ -276,6 +279,45 @@ impl Store for DynamoDb {
     /// Takes none: DynamoDB removes expired rows by itself.
     async fn prune_usage(&self, _older_than: Timestamp, _max_rows: usize) -> Result<usize> {
         Ok(0)
+    }
+
+    async fn lease_budget(&self, ask: &BudgetAsk) -> Result<BudgetGrant> {
+        let ask = ask.clone();
+        self.call(|db| async move { budget::lease(&db, &ask).await }).await
+    }
+
+    async fn release_budget(&self, key_id: &KeyId, replica: &str, amount: Option<PicoUsd>) -> Result<()> {
+        let (key_id, replica) = (key_id.clone(), replica.to_owned());
+        self.call(|db| async move { budget::release(&db, &key_id, &replica, amount).await }).await
+    }
+
+    /// Those that could not be asked for in time count as ended; the caller will ask for new ones.
+    async fn extend_leases(
+        &self,
+        replica: &str,
+        keys: &[KeyId],
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Vec<KeyId>> {
+        let (replica, keys) = (replica.to_owned(), keys.to_vec());
+        self.call(|db| async move {
+            let mut extended = Vec::new();
+            for some in keys.chunks(TOUCHES) {
+                let mut calls = JoinSet::new();
+                for key_id in some.iter().cloned() {
+                    let (db, replica) = (Arc::clone(&db), replica.clone());
+                    calls.spawn(async move {
+                        let alive = budget::extend(&db, &key_id, &replica, now, expires_at).await;
+                        alive.map(|alive| alive.then_some(key_id))
+                    });
+                }
+                while let Some(done) = calls.join_next().await {
+                    extended.extend(done.map_err(|_| gone())??);
+                }
+            }
+            Ok(extended)
+        })
+        .await
     }
 
     async fn probe(&self) -> Result<()> {

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{CacheTtl, Cidr, Error, NewKey, Previous, Result, ServiceTier, Timestamp, base62};
+use crate::{
+    BudgetLimits, ByPeriod, CacheTtl, Cidr, Error, NewKey, PicoUsd, Previous, Result, ServiceTier, Timestamp,
+    base62,
+};
 
 /// The public name of a key: `key_` and 16 base-62 characters. Two names stand for callers without a record:
 /// [`KeyId::master`] and [`KeyId::anonymous`]; the store keeps their usage and never a record of theirs.
@@ -165,6 +168,15 @@ pub struct KeyRecord {
     /// The TTL of every cache marker, whatever a request says; absent = the request decides.
     #[serde(default)]
     pub cache_ttl: Option<CacheTtl>,
+    /// Micro-dollars that it may spend in all, at least 1; absent = no budget.
+    #[serde(default)]
+    pub budget_total: Option<u64>,
+    /// Micro-dollars that it may spend in a day (UTC), at least 1; absent = no budget.
+    #[serde(default)]
+    pub budget_daily: Option<u64>,
+    /// Micro-dollars that it may spend in a month (UTC calendar), at least 1; absent = no budget.
+    #[serde(default)]
+    pub budget_monthly: Option<u64>,
     /// At most 16 pairs; keys up to 64, values up to 256 characters.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -186,10 +198,12 @@ pub enum KeyStatus {
     Revoked,
     /// Its time has passed.
     Expired,
+    /// It would be accepted, but a budget is spent. A record alone does not tell; whoever shows one with its totals does.
+    BudgetExceeded,
 }
 
 impl KeyStatus {
-    /// Every status.
+    /// Every status that a record alone can have.
     pub const ALL: [Self; 3] = [Self::Active, Self::Revoked, Self::Expired];
 
     /// Its name in JSON and on the command line.
@@ -198,6 +212,7 @@ impl KeyStatus {
             Self::Active => "active",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
+            Self::BudgetExceeded => "budget_exceeded",
         }
     }
 }
@@ -235,6 +250,9 @@ impl KeyRecord {
             allowed_ips: None,
             service_tier: None,
             cache_ttl: None,
+            budget_total: None,
+            budget_daily: None,
+            budget_monthly: None,
             metadata: BTreeMap::new(),
             previous: Vec::new(),
             valid_until: None,
@@ -249,6 +267,18 @@ impl KeyRecord {
             KeyStatus::Expired
         } else {
             KeyStatus::Active
+        }
+    }
+
+    /// What it may spend.
+    pub fn budgets(&self) -> BudgetLimits {
+        /// A micro-dollar in pico-dollars.
+        const MICRO: u128 = 1_000_000;
+        let pico = |micro: Option<u64>| micro.map(|micro| PicoUsd(u128::from(micro) * MICRO));
+        ByPeriod {
+            total: pico(self.budget_total),
+            monthly: pico(self.budget_monthly),
+            daily: pico(self.budget_daily),
         }
     }
 
@@ -271,6 +301,9 @@ impl KeyRecord {
         }
         at_least_one("tpm_limit", self.tpm_limit)?;
         at_least_one("concurrency_limit", self.concurrency_limit.map(u64::from))?;
+        at_least_one("budget_total", self.budget_total)?;
+        at_least_one("budget_daily", self.budget_daily)?;
+        at_least_one("budget_monthly", self.budget_monthly)?;
         if self.metadata.len() > 16 {
             return Err(Error::invalid("metadata: at most 16 pairs"));
         }
@@ -332,7 +365,7 @@ fn addresses(list: Option<&[Cidr]>) -> Result<()> {
 
 /// A zero could be read as "none" or, as in the settings, as "no limit".
 fn at_least_one(field: &str, limit: Option<u64>) -> Result<()> {
-    /// Of what is counted in tokens, far beyond any model; every program of every language can count to it.
+    /// Tokens beyond any model, or a million dollars; every program of every language can count to it.
     const MOST: u64 = 1_000_000_000_000;
     match limit {
         Some(limit) if !(1..=MOST).contains(&limit) => {
@@ -362,17 +395,9 @@ mod tests {
     #[test]
     fn a_record_from_before_there_were_limits_targets_and_tiers_has_the_defaults() {
         let mut old = serde_json::to_value(record(1)).unwrap();
-        let members = [
-            "rate_limit",
-            "tpm_limit",
-            "concurrency_limit",
-            "target",
-            "allowed_ips",
-            "previous",
-            "service_tier",
-            "cache_ttl",
-        ];
-        for member in members {
+        let members = ["rate_limit", "tpm_limit", "concurrency_limit", "target", "allowed_ips", "previous"];
+        let more = ["service_tier", "cache_ttl", "budget_total", "budget_daily", "budget_monthly"];
+        for member in members.into_iter().chain(more) {
             assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
         }
         let read: KeyRecord = serde_json::from_value(old).unwrap();
@@ -385,6 +410,9 @@ mod tests {
             previous: Vec::new(),
             service_tier: None,
             cache_ttl: None,
+            budget_total: None,
+            budget_daily: None,
+            budget_monthly: None,
             ..record(1)
         };
         assert_eq!(read, expected);

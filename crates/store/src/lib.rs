@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod agreement;
 mod base62;
+mod budget;
 mod cidr;
 #[cfg(any(test, feature = "contract"))]
 #[doc(hidden)]
@@ -30,6 +31,7 @@ pub mod usage;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use budget::{BudgetAsk, BudgetGrant, BudgetLimits, ByPeriod, LeaseHolder, PaidBy, Period};
 pub use cidr::Cidr;
 pub use dynamodb::{DynamoDb, DynamoDbSettings, tables};
 pub use error::{Error, ErrorKind, Result};

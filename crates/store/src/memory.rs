@@ -9,8 +9,10 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Bucket, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery,
-    Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, ByPeriod, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId,
+    KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals,
+    UsageQuery, UsageRow,
+    budget::{self, signed},
     cursor::{self, KeyPlace, RowPlace},
     usage::Rebuild,
 };
@@ -31,6 +33,21 @@ struct State {
     seen: BTreeSet<(String, u32)>,
     totals: BTreeMap<(KeyId, String), Totals>,
     meta: BTreeMap<String, String>,
+    /// By key and replica: what it has, and until when.
+    leases: BTreeMap<(KeyId, String), (i128, Timestamp)>,
+}
+
+impl State {
+    fn spent(&self, key_id: &KeyId, bucket: &Bucket) -> PicoUsd {
+        self.totals.get(&(key_id.clone(), bucket.to_string())).map_or(PicoUsd::ZERO, |sum| sum.cost_pico_usd)
+    }
+
+    fn pay(&mut self, row: &UsageRow, paid: Option<&PaidBy>) {
+        let Some(paid) = paid.filter(|paid| paid.keys.contains(&row.key_id)) else { return };
+        if let Some((amount, _)) = self.leases.get_mut(&(row.key_id.clone(), paid.replica.clone())) {
+            *amount = amount.saturating_sub(signed(row.cost_pico_usd.unwrap_or_default()));
+        }
+    }
 }
 
 impl Memory {
@@ -160,7 +177,7 @@ impl Store for Memory {
         Ok(state.meta.entry(name.to_owned()).or_insert_with(|| value.to_owned()).clone())
     }
 
-    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded> {
+    async fn record_paid_usage(&self, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<Recorded> {
         let mut state = self.state();
         let mut recorded = Recorded::default();
         for row in rows {
@@ -171,6 +188,7 @@ impl Store for Memory {
             for bucket in Bucket::of(row) {
                 state.totals.entry((row.key_id.clone(), bucket.to_string())).or_default().add(row);
             }
+            state.pay(row, paid);
             state.rows.insert((row.ts, row.request_id.clone(), row.round), row.clamped());
             recorded.written += 1;
         }
@@ -253,6 +271,56 @@ impl Store for Memory {
             state.seen.remove(&(request_id.clone(), *round));
         }
         Ok(old.len())
+    }
+
+    async fn lease_budget(&self, ask: &BudgetAsk) -> Result<BudgetGrant> {
+        let mut state = self.state();
+        let BudgetAsk { key_id, replica, now, at, .. } = ask;
+        state.leases.retain(|_, (_, ends)| *ends > now.plus_millis(-budget::KEPT_MILLIS));
+        let own = (key_id.clone(), replica.clone());
+        let alive = state.leases.iter().filter(|(place, (_, ends))| place.0 == *key_id && *ends > *now);
+        let others = alive.clone().filter(|(place, _)| **place != own);
+        let others = others.fold(0_i128, |sum, (_, (amount, _))| sum.saturating_add((*amount).max(0)));
+        let mut spent = ByPeriod::default();
+        for (period, _) in ask.limits.set() {
+            *spent.get_mut(period) = state.spent(key_id, &period.bucket(*at));
+        }
+        let has = alive.clone().find(|(place, _)| **place == own).map_or(0, |(_, (amount, _))| *amount);
+        let grant = budget::grant(ask, spent, others, has);
+        if grant.granted > PicoUsd::ZERO {
+            state.leases.insert(own, (has.saturating_add(signed(grant.granted)), ask.expires_at));
+        }
+        Ok(grant)
+    }
+
+    async fn release_budget(&self, key_id: &KeyId, replica: &str, amount: Option<PicoUsd>) -> Result<()> {
+        let mut state = self.state();
+        let own = (key_id.clone(), replica.to_owned());
+        match (amount, state.leases.get_mut(&own)) {
+            (Some(amount), Some((has, _))) => *has = has.saturating_sub(signed(amount)),
+            (None, Some(_)) => drop(state.leases.remove(&own)),
+            (_, None) => {}
+        }
+        Ok(())
+    }
+
+    async fn extend_leases(
+        &self,
+        replica: &str,
+        keys: &[KeyId],
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Vec<KeyId>> {
+        let mut state = self.state();
+        let mut extended = Vec::new();
+        for key_id in keys {
+            match state.leases.get_mut(&(key_id.clone(), replica.to_owned())) {
+                Some((_, ends)) if *ends > now => *ends = expires_at,
+                Some(_) | None => continue,
+            }
+            extended.push(key_id.clone());
+        }
+        Ok(extended)
     }
 
     async fn probe(&self) -> Result<()> {

@@ -5,7 +5,9 @@
 //! write-ahead log they wait for no writer. Other processes may have the same file open.
 //!
 //! - `keys`, `rotation`, `usage`, `totals`: the statements. `schema`: tables and their migrations. `worker`: the threads.
+//! - `keys`, `usage`, `budget`: the statements. `schema`: tables and their migrations. `worker`: the threads.
 
+mod budget;
 mod failure;
 mod keys;
 mod rotation;
@@ -20,8 +22,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use crate::{
-    Bucket, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PeriodQuery, Recorded, Result,
-    Store, Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PaidBy,
+    PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
 };
 use worker::Workers;
 
@@ -121,12 +123,12 @@ impl Store for Sqlite {
         self.write(move |db| schema::put_meta_if_absent(db, &name, &value)).await
     }
 
-    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded> {
+    async fn record_paid_usage(&self, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<Recorded> {
         if rows.is_empty() {
             return Ok(Recorded::default());
         }
-        let rows = rows.to_vec();
-        self.write(move |db| usage::record(db, &rows)).await
+        let (rows, paid) = (rows.to_vec(), paid.cloned());
+        self.write(move |db| usage::record(db, &rows, paid.as_ref())).await
     }
 
     async fn usage_totals(&self, key_id: &KeyId, bucket: &Bucket) -> Result<Totals> {
@@ -170,6 +172,31 @@ impl Store for Sqlite {
 
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize> {
         self.write(move |db| usage::prune(db, older_than, max_rows)).await
+    }
+
+    async fn lease_budget(&self, ask: &BudgetAsk) -> Result<BudgetGrant> {
+        let ask = ask.clone();
+        self.write(move |db| budget::lease(db, &ask)).await
+    }
+
+    async fn release_budget(&self, key_id: &KeyId, replica: &str, amount: Option<PicoUsd>) -> Result<()> {
+        let (key_id, replica) = (key_id.clone(), replica.to_owned());
+        self.write(move |db| match amount {
+            Some(amount) => budget::lower(db, key_id.as_str(), &replica, amount),
+            None => budget::end(db, &key_id, &replica),
+        })
+        .await
+    }
+
+    async fn extend_leases(
+        &self,
+        replica: &str,
+        keys: &[KeyId],
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Vec<KeyId>> {
+        let (replica, keys) = (replica.to_owned(), keys.to_vec());
+        self.write(move |db| budget::extend(db, &replica, &keys, now, expires_at)).await
     }
 
     async fn probe(&self) -> Result<()> {

@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::{
-    Bucket, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus, PeriodQuery, Result, Timestamp, Totals,
-    UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus, PaidBy, PeriodQuery,
+    PicoUsd, Result, Timestamp, Totals, UsageQuery, UsageRow,
 };
 
 /// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.
@@ -36,6 +36,10 @@ use crate::{
 /// transaction: the totals are at every moment the sum of the rows ever written. Money is exact. Pruning takes rows, the
 /// oldest first and no more than it was allowed to, and leaves totals alone; it takes none where the database itself
 /// forgets rows of a certain age.
+///
+/// **Budgets.** A lease is what one replica has of a key's budget; see [`BudgetAsk`]. Whatever is asked, booked and given
+/// back, and in whatever order: when a lease is granted, the totals and all live leases together are at most the limit, in
+/// each period. A lease that has ended counts as none, whether or not it was removed.
 ///
 /// **Meta.** A name gets its value once; everybody who puts it gets the value that stands.
 ///
@@ -78,7 +82,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn meta_put_if_absent(&self, name: &str, value: &str) -> Result<String>;
 
     /// Keeps rows and adds them to the totals, each once.
-    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded>;
+    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded> {
+        self.record_paid_usage(rows, None).await
+    }
+
+    /// The same, and in the same transaction takes the cost of each row that was new from the lease that pays it.
+    async fn record_paid_usage(&self, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<Recorded>;
 
     /// A key's totals; zeros when nothing was counted.
     async fn usage_totals(&self, key_id: &KeyId, bucket: &Bucket) -> Result<Totals>;
@@ -108,6 +117,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes at most `max_rows` rows older than `older_than`; returns how many. Fewer than `max_rows` means that it is
     /// done. Called in a loop with pauses, it never holds the database for long.
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize>;
+
+    /// Adds to a replica's lease, if what it needs is left; the whole lease then lasts until `expires_at`.
+    async fn lease_budget(&self, ask: &BudgetAsk) -> Result<BudgetGrant>;
+
+    /// Takes an amount from a replica's lease, or ends it where none is named.
+    async fn release_budget(&self, key_id: &KeyId, replica: &str, amount: Option<PicoUsd>) -> Result<()>;
+
+    /// Makes a replica's leases last until `expires_at`. Returns the keys of those that had not ended at `now`; the
+    /// others are left as they are.
+    async fn extend_leases(
+        &self,
+        replica: &str,
+        keys: &[KeyId],
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Vec<KeyId>>;
 
     /// Whether the store answers and would let one write, for readiness.
     async fn probe(&self) -> Result<()>;

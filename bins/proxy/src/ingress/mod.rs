@@ -2,6 +2,7 @@
 //! travels byte for byte, and so do the frames that come back.
 
 mod betas;
+mod brief;
 mod forced;
 mod frames;
 pub(crate) mod profiles;
@@ -20,8 +21,7 @@ use convert::converse::Reply;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{Body, RequestBody, Response};
-use policy::{Admission, Ask, End};
-use serde::Deserialize;
+use policy::{Admission, Ask, End, Marks};
 use store::{CacheTtl, RowStatus};
 
 use crate::error::ApiError;
@@ -83,9 +83,10 @@ pub(crate) async fn call(
         counting: operation == Operation::CountTokens,
         // Three bytes a token, as elsewhere; media are not told from text here.
         input_estimate: body.len() as u64 / 3,
-        max_tokens: if caller.counts_tokens() { max_tokens(&body) } else { None },
+        max_tokens: if caller.counts_tokens() { brief::max_tokens(&body) } else { None },
         // Here the default is a tier like the others, for callers who name it.
         tier: written.as_deref().map(|word| ServiceTier::from_name(word).unwrap_or_default()),
+        caching: if caller.counts_tokens() { brief::marks(&body) } else { Marks::None },
         session: messages::session(&context.headers),
     };
     let input_estimate = ask.input_estimate;
@@ -385,23 +386,6 @@ fn opening(events: &EventStream) -> Response {
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     adorn(headers, events.headers(), events.request_id());
     response
-}
-
-/// The most output tokens that a body asks for, of Messages or of Converse; the models' own formats are not read.
-fn max_tokens(body: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Said {
-        max_tokens: Option<u64>,
-        #[serde(rename = "inferenceConfig")]
-        inference: Option<Inference>,
-    }
-    #[derive(Deserialize)]
-    struct Inference {
-        #[serde(rename = "maxTokens")]
-        max_tokens: Option<u64>,
-    }
-    let said: Said = serde_json::from_slice(body).ok()?;
-    said.max_tokens.or_else(|| said.inference?.max_tokens)
 }
 
 /// The upstream's own headers, and its name for the request.

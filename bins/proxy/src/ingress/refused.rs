@@ -119,6 +119,7 @@ pub(crate) fn status(kind: Kind, headers: &HeaderMap) -> StatusCode {
         Kind::Timeout => StatusCode::REQUEST_TIMEOUT,
         Kind::BadGateway => StatusCode::INTERNAL_SERVER_ERROR,
         Kind::Authentication
+        | Kind::Billing
         | Kind::Invalid
         | Kind::ContextTooLong
         | Kind::Permission

@@ -4,7 +4,7 @@ use catalog::Resolution;
 use clap::Args;
 use convert::{Ttl, native};
 
-use super::values::{self, BetaMapping, Flag, Hosts, List, Patterns, Seconds, Tier, TokenWeights};
+use super::values::{self, BetaMapping, Flag, Hosts, List, Patterns, Percents, Seconds, Tier, TokenWeights};
 
 #[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_field_names, reason = "clap knows a setting by its member's name, over all structs")]
@@ -112,6 +112,34 @@ pub(crate) struct RateLimits {
     /// Requests and streams of a key that are open at once; 0 is no limit.
     #[arg(long, env = "CONCURRENCY_LIMIT", default_value = "0", value_name = "N")]
     pub(crate) concurrency_limit: u32,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Budgets of keys")]
+pub(crate) struct Budgets {
+    /// Percent of what is left of a budget that a gateway sets aside for itself at a time, 1 to 100.
+    #[arg(long, env = "LEASE_SHARE_PERCENT", default_value = "10", value_name = "PERCENT",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) lease_share: u8,
+    /// Time after which the others may use what a lost gateway had set aside, 1 to 3600, in seconds.
+    #[arg(long, env = "LEASE_TTL_SECONDS", default_value = "15", value_name = "SECONDS",
+        value_parser = values::lease_ttl)]
+    pub(crate) lease_ttl: Seconds,
+    /// Shares of a budget in percent, comma-separated: reaching one is a warning in the log and in outcrop_budget_alerts_total.
+    #[arg(long, env = "BUDGET_ALERT_PERCENTS", default_value = "80,100", value_name = "LIST")]
+    pub(crate) budget_alerts: Percents,
+}
+
+impl Budgets {
+    pub(crate) fn terms(&self, replica: String) -> policy::Terms {
+        policy::Terms {
+            replica,
+            share_percent: self.lease_share,
+            ttl: self.lease_ttl.0,
+            alert_percents: self.budget_alerts.0.clone(),
+            alert: std::sync::Arc::new(crate::metrics::budget_alert),
+        }
+    }
 }
 
 impl RateLimits {

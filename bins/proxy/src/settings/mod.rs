@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use features::{Betas, Caching, Fetching, RateLimits, Switches, Tiers};
+pub(crate) use features::{Betas, Budgets, Caching, Fetching, RateLimits, Switches, Tiers};
 pub use read::{Problem, command, effective, read};
 pub(crate) use routes::Routes;
 pub(crate) use targets::{Accounts, Target, Targets};
@@ -81,6 +81,8 @@ pub struct Settings {
     pub(crate) keys: Keys,
     #[command(flatten)]
     pub(crate) rates: RateLimits,
+    #[command(flatten)]
+    pub(crate) budgets: Budgets,
     #[command(flatten)]
     pub(crate) store: StoreSettings,
     #[command(flatten)]

@@ -64,6 +64,24 @@ impl FromStr for Millis {
     }
 }
 
+/// Percents from 1 to 100, comma-separated; kept in order, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Percents(pub(crate) Vec<u8>);
+
+impl FromStr for Percents {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let List(words) = text.parse()?;
+        let wrong = "expected whole numbers from 1 to 100, comma-separated";
+        let percent = |word: String| word.parse().ok().filter(|percent| (1..=100).contains(percent));
+        let mut percents: Vec<u8> = words.into_iter().map(percent).collect::<Option<_>>().ok_or(wrong)?;
+        percents.sort_unstable();
+        percents.dedup();
+        Ok(Self(percents))
+    }
+}
+
 /// Comma-separated words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct List(pub(crate) Vec<String>);
@@ -323,6 +341,13 @@ pub(crate) fn ping(text: &str) -> Result<Seconds, String> {
     let seconds: Seconds = text.parse()?;
     let range = Duration::from_secs(1)..=Duration::from_secs(15);
     if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 1 to 15 seconds".to_owned()) }
+}
+
+/// 1 second to an hour; fractions are allowed.
+pub(crate) fn lease_ttl(text: &str) -> Result<Seconds, String> {
+    let seconds: Seconds = text.parse()?;
+    let range = Duration::from_secs(1)..=Duration::from_hours(1);
+    if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 1 to 3600 seconds".to_owned()) }
 }
 
 /// 1 second to a day.

@@ -100,6 +100,8 @@ pub async fn a_record_that_breaks_a_rule_is_not_written(store: Dyn) {
         KeyRecord { allowed_models: Some(vec![String::new()]), ..good.clone() },
         KeyRecord { tpm_limit: Some(0), ..good.clone() },
         KeyRecord { tpm_limit: Some(u64::MAX), ..good.clone() },
+        KeyRecord { budget_daily: Some(0), ..good.clone() },
+        KeyRecord { budget_total: Some(u64::MAX), ..good.clone() },
         KeyRecord { concurrency_limit: Some(0), ..good.clone() },
         KeyRecord { target: Some(String::new()), ..good.clone() },
         KeyRecord { allowed_ips: Some(Vec::new()), ..good.clone() },

@@ -47,6 +47,9 @@ pub fn record(n: u32) -> KeyRecord {
         allowed_ips: Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
         service_tier: Some(ServiceTier::Priority),
         cache_ttl: Some(CacheTtl::None),
+        budget_total: Some(1_000_000_000_000),
+        budget_daily: Some(1),
+        budget_monthly: Some(5_000_000),
         metadata: [("team".to_owned(), "geology".to_owned())].into(),
         previous: vec![Previous {
             prefix: "sk-oc-Zz9y".to_owned(),

@@ -62,11 +62,15 @@ pub const USAGE_STATS: Table = Table {
     ttl: Some("ttl"),
 };
 
+/// Leases of budgets: `lease#<replica>` at the key's id, and `budget#version` beside them.
+pub const LEDGER: Table =
+    Table { name: "ledger", partition: "pk", sort: Some("sk"), indexes: &[], ttl: Some("ttl") };
+
 /// Names with one value each.
 pub const META: Table = Table { name: "meta", partition: "name", sort: None, indexes: &[], ttl: None };
 
 /// Every table there is.
-pub const TABLES: [Table; 4] = [API_KEYS, USAGE, USAGE_STATS, META];
+pub const TABLES: [Table; 5] = [API_KEYS, USAGE, USAGE_STATS, LEDGER, META];
 
 impl Table {
     /// The attributes that keys are made of, each once.

@@ -110,7 +110,7 @@ fn judge(doing: &str, reasons: &[CancellationReason], attempt: u32) -> Result<Ve
 }
 
 /// Full jitter, so that those who met do not meet again.
-async fn pause(attempt: u32) {
+pub(super) async fn pause(attempt: u32) {
     let most = FIRST_PAUSE_MILLIS.saturating_mul(1 << attempt.min(10)).min(LONGEST_PAUSE_MILLIS);
     let millis = rand::random_range(0..=most);
     tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, HashSet};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 
 use super::{
-    Db, failure,
+    Db, budget, failure,
     item::{self, Item, broken, number, read_number, second, text},
     keys::incomplete,
     tables::{USAGE, USAGE_STATS},
     transact::{self, Outcome},
 };
 use crate::{
-    Bucket, Error, KeyId, Listing, Page, PicoUsd, Recorded, Result, Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, Error, KeyId, Listing, Page, PaidBy, PicoUsd, Recorded, Result, Timestamp, Totals, UsageQuery,
+    UsageRow,
     cursor::{self, RowPlace},
 };
 
@@ -26,7 +27,7 @@ pub(super) const DAYS_KEPT_MILLIS: i64 = 400 * 86_400_000;
 /// DynamoDB's numbers have 38 digits, one too few for every sum of ours: what is above 24 digits is added up apart.
 const HIGH: u128 = 1_000_000_000_000_000_000_000_000;
 
-pub(super) async fn record(db: &Db, rows: &[UsageRow]) -> Result<Recorded> {
+pub(super) async fn record(db: &Db, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<Recorded> {
     let mut seen = HashSet::new();
     let mut new: Vec<_> = rows.iter().filter(|row| seen.insert((&row.request_id, row.round))).collect();
     let mut recorded = Recorded { written: 0, repeated: rows.len() - new.len() };
@@ -35,9 +36,9 @@ pub(super) async fn record(db: &Db, rows: &[UsageRow]) -> Result<Recorded> {
         let group = |row: &UsageRow| (row.key_id.clone(), row.ts.date());
         group(a).cmp(&group(b)).then_with(|| a.base_model.cmp(&b.base_model))
     });
-    for part in parts(&new)? {
+    for part in parts(&new, paid)? {
         let sent = part.len();
-        let written = write(db, part).await?;
+        let written = write(db, part, paid).await?;
         recorded.written += written;
         recorded.repeated += sent - written;
     }
@@ -45,12 +46,17 @@ pub(super) async fn record(db: &Db, rows: &[UsageRow]) -> Result<Recorded> {
 }
 
 /// The rows in as few transactions as their limits allow.
-fn parts<'a>(rows: &[&'a UsageRow]) -> Result<Vec<Vec<&'a UsageRow>>> {
+fn parts<'a>(rows: &[&'a UsageRow], paid: Option<&PaidBy>) -> Result<Vec<Vec<&'a UsageRow>>> {
     let mut parts = Vec::new();
     let (mut part, mut bytes, mut totals) = (Vec::new(), 0, HashSet::new());
+    // A key's lease is one more item beside its totals.
+    let leased = |key_id: &KeyId| paid.is_some_and(|paid| paid.keys.contains(key_id));
     for row in rows {
         let weight = serde_json::to_vec(row).map_err(unwritable)?.len();
-        let added: HashSet<_> = buckets(row).map(|bucket| (&row.key_id, bucket.to_string())).collect();
+        let mut added: HashSet<_> = buckets(row).map(|bucket| (&row.key_id, bucket.to_string())).collect();
+        if leased(&row.key_id) {
+            added.insert((&row.key_id, String::new()));
+        }
         let items = 2 * (part.len() + 1) + totals.union(&added).count();
         if !part.is_empty() && (items > transact::ITEMS || bytes + weight > transact::BYTES) {
             parts.push(std::mem::take(&mut part));
@@ -72,9 +78,9 @@ fn buckets(row: &UsageRow) -> impl Iterator<Item = Bucket> {
 }
 
 /// Writes the rows whose marks are not there, all in one transaction; returns how many these were.
-async fn write(db: &Db, mut rows: Vec<&UsageRow>) -> Result<usize> {
+async fn write(db: &Db, mut rows: Vec<&UsageRow>, paid: Option<&PaidBy>) -> Result<usize> {
     while !rows.is_empty() {
-        let items = transaction(db, &rows, Timestamp::now())?;
+        let items = transaction(db, &rows, paid, Timestamp::now())?;
         match transact::write(&db.clients.writes, "writing usage", &items).await? {
             Outcome::Written => break,
             // Only marks have a condition, and the marks come first.
@@ -88,8 +94,13 @@ async fn write(db: &Db, mut rows: Vec<&UsageRow>) -> Result<usize> {
     Ok(rows.len())
 }
 
-/// The marks of the rows in their order, then the rows, then what they add up to.
-fn transaction(db: &Db, rows: &[&UsageRow], now: Timestamp) -> Result<Vec<TransactWriteItem>> {
+/// The marks of the rows in their order, then the rows, then what they add up to, then the leases that pay them.
+fn transaction(
+    db: &Db,
+    rows: &[&UsageRow],
+    paid: Option<&PaidBy>,
+    now: Timestamp,
+) -> Result<Vec<TransactWriteItem>> {
     let mut items = Vec::with_capacity(2 * rows.len() + 4);
     // From now on, not from the row's time: a row that waited on disk for long must not be forgotten at once.
     let ttl = db
@@ -115,6 +126,9 @@ fn transaction(db: &Db, rows: &[&UsageRow], now: Timestamp) -> Result<Vec<Transa
     }
     for ((key_id, name), (bucket, sum)) in &sums {
         items.push(transact::update(addition(db, key_id, name, bucket, sum, now)?));
+        if let Some(paid) = paid.filter(|paid| *bucket == Bucket::Total && paid.keys.contains(*key_id)) {
+            items.push(budget::payment(db, key_id, &paid.replica, sum.cost_pico_usd)?);
+        }
     }
     Ok(items)
 }
@@ -307,7 +321,7 @@ mod tests {
             if sorted {
                 rows.sort_by(|a, b| a.key_id.cmp(&b.key_id));
             }
-            let parts = parts(&rows).unwrap();
+            let parts = parts(&rows, None).unwrap();
             assert_eq!(parts.concat(), rows);
             for part in &parts {
                 let totals: HashSet<_> =
@@ -317,6 +331,6 @@ mod tests {
             assert!(!sorted || parts.len() <= 12, "{}", parts.len());
         }
         let large = UsageRow { session: Some("x".repeat(300_000)), ..row("a") };
-        assert!(parts(&[&large; 20]).unwrap().iter().all(|part| part.len() <= 9));
+        assert!(parts(&[&large; 20], None).unwrap().iter().all(|part| part.len() <= 9));
     }
 }

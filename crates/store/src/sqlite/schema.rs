@@ -19,8 +19,12 @@ pub(super) const VERSION: &str = "schema_version";
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Each brings the schema one version on. Append only: a database out there has made the earlier ones.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// Makes the file, or makes it private: it holds the hashes, and maybe the secret behind them.
 pub(super) fn make_private(path: &Path) -> Result<()> {

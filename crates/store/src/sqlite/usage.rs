@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, str::FromStr};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use time::Date;
 
+use super::budget;
 use crate::{
-    Bucket, CacheTtl, Error, ErrorKind, KeyId, Listing, Page, PicoUsd, Recorded, Result, RowStatus,
+    Bucket, CacheTtl, Error, ErrorKind, KeyId, Listing, Page, PaidBy, PicoUsd, Recorded, Result, RowStatus,
     Timestamp, Totals, UsageQuery, UsageRow, cursor,
 };
 
 /// Writes the rows that are new, and adds them up once per total, not once per row.
-pub(super) fn record(db: &Connection, rows: &[UsageRow]) -> Result<Recorded> {
+pub(super) fn record(db: &Connection, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<Recorded> {
     let mut recorded = Recorded::default();
     // First by key, day and model: a batch has few of those, and naming buckets row by row cost as much as the rows.
     let mut days: BTreeMap<(&str, Date, &str), (&UsageRow, Totals)> = BTreeMap::new();
@@ -34,6 +35,13 @@ pub(super) fn record(db: &Connection, rows: &[UsageRow]) -> Result<Recorded> {
     for ((key_id, bucket), sum) in &sums {
         let stands = stored_totals(db, key_id, bucket)?;
         put_totals(db, key_id, bucket, &stands.merged(sum))?;
+    }
+    if let Some(paid) = paid {
+        for ((key_id, ..), (row, day)) in &days {
+            if paid.keys.contains(&row.key_id) {
+                budget::lower(db, key_id, &paid.replica, day.cost_pico_usd)?;
+            }
+        }
     }
     Ok(recorded)
 }

@@ -4,6 +4,7 @@
 //! replay it half-way. Nothing here has to be exact: a row that is replayed twice counts once.
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -21,6 +22,8 @@ const REJECTED: &str = "rejected.jsonl";
 pub(super) struct Spool {
     dir: PathBuf,
     active: Option<Active>,
+    /// Files of this process: their rows are paid from its leases.
+    own: HashSet<PathBuf>,
 }
 
 struct Active {
@@ -45,7 +48,7 @@ pub(super) enum Line {
 impl Spool {
     /// The directory is made when the first row goes there.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, active: None }
+        Self { dir, active: None, own: HashSet::new() }
     }
 
     /// Appends rows and waits until they are on disk. After an error none of them counts as kept.
@@ -69,8 +72,19 @@ impl Spool {
             return Err(error);
         }
         active.length += text.len() as u64;
+        self.own.insert(active.path.clone());
         self.active = Some(active);
         Ok(())
+    }
+
+    /// Whether this process wrote the file.
+    pub(super) fn is_own(&self, path: &Path) -> bool {
+        self.own.contains(path)
+    }
+
+    /// The file is gone.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.own.remove(path);
     }
 
     /// Ends the file that is being written, and with it its lock.

@@ -21,7 +21,7 @@ use super::{
     uses::LastUses,
     writer::Message,
 };
-use crate::{Error, ErrorKind, Recorded, Result, Store, Timestamp};
+use crate::{Error, ErrorKind, PaidBy, Recorded, Result, Store, Timestamp};
 
 /// How many rows go into one store call.
 const BATCH: usize = 500;
@@ -220,7 +220,7 @@ impl Worker {
             let batch: Vec<_> = self.pending.drain(..left.min(BATCH).min(self.pending.len())).collect();
             let rows = batch.len();
             left -= rows;
-            let brought = self.bring(batch).await;
+            let brought = self.bring(batch, true).await;
             let returned = brought.as_ref().err().map_or(0, |(_, rest)| rest.len());
             self.counters.queued.fetch_sub(rows - returned, Relaxed);
             if let Err((error, rest)) = brought {
@@ -231,13 +231,23 @@ impl Worker {
         if self.spool_due { self.replay().await } else { Ok(()) }
     }
 
-    /// Rows into the store. When it is away, those that are not there yet come back with the error.
-    async fn bring(&mut self, batch: Vec<UsageRow>) -> Result<(), (Error, Vec<UsageRow>)> {
+    /// Rows into the store. When it is away, those that are not there yet come back with the error. `own` rows are of this
+    /// process: its leases pay them, and those of an earlier one have ended.
+    async fn bring(&mut self, batch: Vec<UsageRow>, own: bool) -> Result<(), (Error, Vec<UsageRow>)> {
+        let holder = self.options.leases.clone().filter(|_| own);
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
-            match self.send(&part).await {
+            let paid = holder.as_ref().and_then(|holder| holder.paid_by(&part));
+            let sent = self.send(&part, paid.as_ref()).await;
+            if let Some(holder) = holder.as_ref().filter(|_| sent.is_ok()) {
+                holder.booked(&part, paid.as_ref());
+            }
+            match sent {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Invalid => {
+                    if let (Some(holder), [_]) = (&holder, &part[..]) {
+                        holder.booked(&part, None);
+                    }
                     self.narrow_down(part, &mut parts, &error);
                 }
                 Err(error) => {
@@ -272,12 +282,12 @@ impl Worker {
     }
 
     /// A store call. Rows are taken in while it lasts.
-    async fn send(&mut self, rows: &[UsageRow]) -> Result<()> {
+    async fn send(&mut self, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<()> {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(Error::new(ErrorKind::Unavailable, "no time left before the stop"));
         }
         let store = Arc::clone(&self.store);
-        let recorded = self.attend(store.record_usage(rows)).await?;
+        let recorded = self.attend(store.record_paid_usage(rows, paid)).await?;
         let Recorded { written, repeated } = recorded;
         Counters::add(&self.counters.written, written);
         Counters::add(&self.counters.repeated, repeated);
@@ -352,7 +362,7 @@ impl Worker {
     async fn replay_files(&mut self) -> io::Result<Result<()>> {
         for path in self.spool.leftovers()? {
             let Some(mut file) = Leftover::open(&path)? else { continue };
-            let mut brought = 0;
+            let (mut brought, own) = (0, self.spool.is_own(&path));
             loop {
                 let lines = file.next(BATCH)?;
                 if lines.is_empty() {
@@ -360,12 +370,13 @@ impl Worker {
                 }
                 let rows = self.readable(lines);
                 brought += rows.len();
-                if let Err((error, _)) = self.bring(rows).await {
+                if let Err((error, _)) = self.bring(rows, own).await {
                     // The file is still there, whole.
                     return Ok(Err(error));
                 }
             }
             file.remove()?;
+            self.spool.forget(&path);
             Counters::add(&self.counters.replayed, brought);
             tracing::info!(rows = brought, file = %path.display(), "usage rows brought back from disk");
         }

@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{UsageRow, WriterStats, stats::Counters, worker::Worker};
-use crate::{Error, ErrorKind, Result, Store};
+use crate::{Error, ErrorKind, LeaseHolder, Result, Store};
 
 /// How many queues' worth of rows may be in memory when the disk cannot take them either.
 const LAST_LIMIT: usize = 4;
@@ -34,6 +34,8 @@ pub struct WriterOptions {
     pub call_timeout: Duration,
     /// `USAGE_TTL_DAYS`: how long the store keeps a row; `None` = for ever. Totals stay.
     pub keep: Option<Duration>,
+    /// Who pays the rows of keys with a budget.
+    pub leases: Option<Arc<dyn LeaseHolder>>,
 }
 
 impl Default for WriterOptions {
@@ -44,6 +46,7 @@ impl Default for WriterOptions {
             spool_dir: "./outcrop-spool".into(),
             call_timeout: Duration::from_secs(10),
             keep: Some(Duration::from_hours(30 * 24)),
+            leases: None,
         }
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    Bucket, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Memory, Page, PeriodQuery, Recorded,
-    Timestamp, Totals, UsageQuery,
+    Bucket, BudgetAsk, BudgetGrant, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Memory, Page,
+    PaidBy, PeriodQuery, PicoUsd, Recorded, Timestamp, Totals, UsageQuery,
     contract::sample::{hash, key_id, noon, record, row},
 };
 
@@ -86,7 +86,7 @@ impl Store for Flaky {
     async fn meta_put_if_absent(&self, name: &str, value: &str) -> Result<String> {
         self.inner.meta_put_if_absent(name, value).await
     }
-    async fn record_usage(&self, rows: &[UsageRow]) -> Result<Recorded> {
+    async fn record_paid_usage(&self, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<Recorded> {
         self.calls.fetch_add(1, Relaxed);
         if self.hanging.load(Relaxed) {
             self.gate.acquire().await.unwrap().forget();
@@ -97,7 +97,7 @@ impl Store for Flaky {
         if rows.iter().any(|row| Some(row.request_id.as_str()) == self.refused) {
             return Err(Error::new(ErrorKind::Invalid, "a row the store does not take"));
         }
-        self.inner.record_usage(rows).await
+        self.inner.record_paid_usage(rows, paid).await
     }
     async fn usage_totals(&self, key_id: &KeyId, bucket: &Bucket) -> Result<Totals> {
         self.inner.usage_totals(key_id, bucket).await
@@ -117,6 +117,21 @@ impl Store for Flaky {
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize> {
         self.inner.prune_usage(older_than, max_rows).await
     }
+    async fn lease_budget(&self, ask: &BudgetAsk) -> Result<BudgetGrant> {
+        self.inner.lease_budget(ask).await
+    }
+    async fn release_budget(&self, key_id: &KeyId, replica: &str, amount: Option<PicoUsd>) -> Result<()> {
+        self.inner.release_budget(key_id, replica, amount).await
+    }
+    async fn extend_leases(
+        &self,
+        replica: &str,
+        keys: &[KeyId],
+        now: Timestamp,
+        ends: Timestamp,
+    ) -> Result<Vec<KeyId>> {
+        self.inner.extend_leases(replica, keys, now, ends).await
+    }
     async fn probe(&self) -> Result<()> {
         self.inner.probe().await
     }
@@ -130,6 +145,7 @@ fn options(dir: &Path) -> WriterOptions {
         spool_dir: dir.join("spool"),
         call_timeout: Duration::from_hours(1),
         keep: None,
+        leases: None,
     }
 }
 

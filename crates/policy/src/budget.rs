@@ -1,0 +1,364 @@
+//! Budgets of keys: the purses of this process, how they are filled from the store, and what is told about them.
+//!
+//! The hot path meets its own key's purse and nothing else. The store is asked where the lease has not enough, by one
+//! request a key at a time, in a task of its own: the answer is credited also when the caller has left meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use store::{
+    BudgetAsk, BudgetGrant, BudgetLimits, KeyId, KeyRecord, LeaseHolder, PaidBy, Period, PicoUsd, Store,
+    Timestamp, UsageRow,
+};
+
+use crate::purse::{Begun, Care, Hold, Purse};
+use crate::{Denial, Now};
+
+/// How often the store is asked for one request.
+const TRIES: usize = 10;
+
+/// What is told when a share of a budget is reached: once a period and process.
+pub type Alert = Arc<dyn Fn(&BudgetAlert) + Send + Sync>;
+
+/// How budgets are shared and watched.
+#[derive(Clone)]
+pub struct Terms {
+    /// A name that no other running process has.
+    pub replica: String,
+    /// How much of what is left a lease takes.
+    pub share_percent: u8,
+    /// How long a lease lasts that nobody extends.
+    pub ttl: Duration,
+    /// Shares whose crossing is told, rising.
+    pub alert_percents: Vec<u8>,
+    /// Who is told.
+    pub alert: Alert,
+}
+
+impl Terms {
+    /// The defaults, for a replica of this name.
+    pub fn new(replica: impl Into<String>) -> Self {
+        Self {
+            replica: replica.into(),
+            share_percent: 10,
+            ttl: Duration::from_secs(15),
+            alert_percents: vec![80, 100],
+            alert: Arc::new(|_| {}),
+        }
+    }
+
+    pub(crate) fn ttl_millis(&self) -> i64 {
+        i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX / 8)
+    }
+}
+
+impl std::fmt::Debug for Terms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terms")
+            .field("replica", &self.replica)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A share of a budget was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetAlert {
+    /// Whose budget.
+    pub key_id: KeyId,
+    /// Which.
+    pub period: Period,
+    /// The share.
+    pub percent: u8,
+    /// What is spent, as far as this process knows.
+    pub spent: PicoUsd,
+    /// The budget.
+    pub limit: PicoUsd,
+}
+
+/// The budgets of a caller that are nearly spent, and to how many percent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BudgetWarning(pub Vec<(Period, u64)>);
+
+/// `daily=83%, total=91%`
+impl std::fmt::Display for BudgetWarning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (place, (period, percent)) in self.0.iter().enumerate() {
+            let comma = if place > 0 { ", " } else { "" };
+            write!(f, "{comma}{period}={percent}%")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a budget has no room for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdrawn {
+    /// The budget with the least left.
+    pub period: Period,
+    /// What it is.
+    pub limit: PicoUsd,
+    /// What is booked.
+    pub spent: PicoUsd,
+    /// What is set aside for requests that run.
+    pub held: PicoUsd,
+    /// What the request may cost at most.
+    pub need: PicoUsd,
+    /// When the next period begins.
+    pub resets_at: Option<Timestamp>,
+    /// How long that is from now.
+    pub wait: Option<Duration>,
+}
+
+impl Overdrawn {
+    fn new(limits: &BudgetLimits, need: u128, grant: &BudgetGrant, now: Timestamp) -> Option<Self> {
+        let left = |(period, limit): &(Period, PicoUsd)| {
+            let signed = |amount: u128| i128::try_from(amount).unwrap_or(i128::MAX);
+            signed(limit.0).saturating_sub(signed(grant.spent.get(*period).0))
+        };
+        let (period, limit) = limits.set().min_by_key(left)?;
+        let resets_at = period.resets_at(now);
+        let wait = resets_at.map(|at| at.unix_millis().saturating_sub(now.unix_millis()));
+        Some(Self {
+            period,
+            limit,
+            spent: grant.spent.get(period),
+            held: grant.leased,
+            need: PicoUsd(need),
+            resets_at,
+            wait: wait.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0))),
+        })
+    }
+}
+
+/// What pays a caller's requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Funding {
+    purse: Arc<Purse>,
+    limits: BudgetLimits,
+}
+
+/// The purses of all keys that have a budget. The lock of the map is taken when a record is read from the store and when
+/// rows are booked, not by requests.
+pub struct Budgets {
+    store: Arc<dyn Store>,
+    terms: Arc<Terms>,
+    purses: Mutex<HashMap<KeyId, Arc<Purse>>>,
+}
+
+impl std::fmt::Debug for Budgets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Budgets").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+impl Budgets {
+    /// No purses yet.
+    pub fn new(store: Arc<dyn Store>, terms: Terms) -> Self {
+        Self { store, terms: Arc::new(terms), purses: Mutex::default() }
+    }
+
+    fn purses(&self) -> MutexGuard<'_, HashMap<KeyId, Arc<Purse>>> {
+        self.purses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What pays for this key; `None` where it has no budget.
+    pub(crate) fn of(&self, record: &KeyRecord) -> Option<Funding> {
+        let limits = record.budgets();
+        limits.set().next()?;
+        let mut purses = self.purses();
+        let new = || Arc::new(Purse::new(record.key_id.clone(), Arc::clone(&self.terms)));
+        let purse = purses.entry(record.key_id.clone()).or_insert_with(new);
+        Some(Funding { purse: Arc::clone(purse), limits })
+    }
+
+    /// Holds an amount of the caller's budgets: at once while the lease has it, else after asking the store.
+    pub(crate) async fn hold(
+        self: &Arc<Self>,
+        funding: &Funding,
+        amount: PicoUsd,
+        now: Now,
+    ) -> Result<Hold, Denial> {
+        let Funding { purse, limits } = funding;
+        if let Some(hold) = purse.hold(limits, amount.0, now) {
+            return Ok(hold);
+        }
+        let (own, before) = (Arc::clone(self), purse.news());
+        let (purse, limits) = (Arc::clone(purse), *limits);
+        let task = tokio::spawn(async move { own.ask_and_hold(&purse, limits, amount.0, before, now).await });
+        task.await.unwrap_or(Err(Denial::StoreAway))
+    }
+
+    async fn ask_and_hold(
+        &self,
+        purse: &Arc<Purse>,
+        limits: BudgetLimits,
+        amount: u128,
+        before: u64,
+        now: Now,
+    ) -> Result<Hold, Denial> {
+        let _turn = purse.turn.lock().await;
+        // Somebody else may have asked meanwhile, and brought enough for all or a no for all.
+        if let Some(hold) = purse.hold(&limits, amount, now) {
+            return Ok(hold);
+        }
+        if let Some(denial) = purse.denied_since(before, &limits, amount) {
+            return Err(denial);
+        }
+        // Those who need less may take what was brought before we can.
+        for _ in 0..TRIES {
+            self.ask(purse, &limits, amount, now.wall).await?;
+            if let Some(hold) = purse.hold(&limits, amount, now) {
+                return Ok(hold);
+            }
+        }
+        Err(Denial::StoreAway)
+    }
+
+    /// Asks the store for what an amount needs. Whoever calls has the purse's turn.
+    async fn ask(
+        &self,
+        purse: &Purse,
+        limits: &BudgetLimits,
+        amount: u128,
+        at: Timestamp,
+    ) -> Result<(), Denial> {
+        let Begun { give_back, need, now } = purse.begin(limits, amount, at);
+        let expires_at = now.plus_millis(self.terms.ttl_millis());
+        let ask = BudgetAsk {
+            key_id: purse.key_id.clone(),
+            replica: self.terms.replica.clone(),
+            need,
+            share_percent: self.terms.share_percent,
+            limits: *limits,
+            at,
+            now,
+            expires_at,
+        };
+        let answer = self.exchange(give_back, &ask).await;
+        let denial = match &answer {
+            Ok(grant) if amount > 0 && grant.granted == PicoUsd::ZERO && need > PicoUsd::ZERO => {
+                Overdrawn::new(limits, amount, grant, at).map(|why| Denial::BudgetExceeded(Box::new(why)))
+            }
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(%error, "the store did not answer for a budget");
+                Some(Denial::StoreAway)
+            }
+        };
+        purse.end(limits, amount, expires_at, answer.as_ref().map_err(|_| ()), denial.clone());
+        denial.map_or(Ok(()), Err)
+    }
+
+    async fn exchange(&self, give_back: PicoUsd, ask: &BudgetAsk) -> store::Result<BudgetGrant> {
+        if give_back > PicoUsd::ZERO {
+            self.store.release_budget(&ask.key_id, &ask.replica, Some(give_back)).await?;
+        }
+        self.store.lease_budget(ask).await
+    }
+
+    /// How often [`Budgets::tend`] is due.
+    pub fn pace(&self) -> Duration {
+        (self.terms.ttl / 5).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+
+    /// Looks after all leases: extends those in use, renews those that run low, gives back those that nobody uses.
+    pub async fn tend(&self, now: Timestamp) {
+        let purses: Vec<_> = self.purses().values().cloned().collect();
+        let (mut extend, mut rest) = (Vec::new(), Vec::new());
+        for purse in purses {
+            let care = purse.care(now);
+            if care == Care::Nothing {
+                continue;
+            }
+            // Somebody who asks at this moment takes care of it.
+            let Ok(turn) = Arc::clone(&purse.turn).try_lock_owned() else { continue };
+            if care == Care::Extend { extend.push((purse, turn)) } else { rest.push((purse, turn, care)) }
+        }
+        self.extend(&extend, now).await;
+        drop(extend);
+        for (purse, _turn, care) in rest {
+            let done = match care {
+                Care::Nothing | Care::Extend => true,
+                Care::Renew(limits) => self.ask(&purse, &limits, 0, now).await.is_ok(),
+                Care::GiveBack => self.give_back(&purse).await,
+            };
+            // The store is away: what is in use is more urgent next time.
+            if !done {
+                break;
+            }
+        }
+        let mut purses = self.purses();
+        purses.retain(|_, purse| Arc::strong_count(purse) > 1 || !purse.is_idle(now));
+    }
+
+    async fn extend(&self, leases: &[(Arc<Purse>, tokio::sync::OwnedMutexGuard<()>)], now: Timestamp) {
+        if leases.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = leases.iter().map(|(purse, _)| purse.key_id.clone()).collect();
+        let ends = now.plus_millis(self.terms.ttl_millis());
+        match self.store.extend_leases(&self.terms.replica, &keys, now, ends).await {
+            Ok(extended) => {
+                for (purse, _) in leases {
+                    if extended.contains(&purse.key_id) { purse.extended(ends) } else { purse.lost() }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "leases of budgets could not be extended"),
+        }
+    }
+
+    /// Gives a lease back that nothing depends on; false when the store is away.
+    async fn give_back(&self, purse: &Purse) -> bool {
+        if !purse.give_up() {
+            return true;
+        }
+        let released = self.store.release_budget(&purse.key_id, &self.terms.replica, None).await;
+        if let Err(error) = &released {
+            tracing::warn!(%error, "a lease could not be given back; it ends by itself");
+        }
+        released.is_ok()
+    }
+
+    /// Gives back what is left, when everything is booked. What waits on disk keeps its lease until that ends.
+    pub async fn close(&self) {
+        let purses: Vec<_> = self.purses().values().cloned().collect();
+        for purse in purses {
+            let _turn = purse.turn.lock().await;
+            if !self.give_back(&purse).await {
+                return;
+            }
+        }
+    }
+
+    /// What rows cost, by the purses that are concerned.
+    fn costs(&self, rows: &[UsageRow]) -> Vec<(Arc<Purse>, u128)> {
+        let mut costs: BTreeMap<&KeyId, u128> = BTreeMap::new();
+        for row in rows {
+            let cost = costs.entry(&row.key_id).or_default();
+            *cost = cost.saturating_add(row.cost_pico_usd.unwrap_or_default().0);
+        }
+        let purses = self.purses();
+        let known = |(key_id, cost)| Some((Arc::clone(purses.get(key_id)?), cost));
+        costs.into_iter().filter_map(known).collect()
+    }
+}
+
+impl LeaseHolder for Budgets {
+    fn paid_by(&self, rows: &[UsageRow]) -> Option<PaidBy> {
+        let purses = self.costs(rows).into_iter();
+        let keys = purses.filter(|(purse, _)| purse.pays()).map(|(purse, _)| purse.key_id.clone());
+        let paid = PaidBy { replica: self.terms.replica.clone(), keys: keys.collect() };
+        (!paid.keys.is_empty()).then_some(paid)
+    }
+
+    fn booked(&self, rows: &[UsageRow], paid: Option<&PaidBy>) {
+        for (purse, cost) in self.costs(rows) {
+            purse.booked(cost, paid.is_some_and(|paid| paid.keys.contains(&purse.key_id)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
