@@ -183,9 +183,9 @@ pub(crate) fn grant(ask: &BudgetAsk, spent: ByPeriod<PicoUsd>, others: i128, own
     BudgetGrant { granted: unsigned(granted), spent, leased: unsigned(leased) }
 }
 
-/// Amounts of leases are signed, and cut where sums of them would outgrow a database's numbers: at 10²⁴ dollars.
+/// Amounts of leases are signed, and cut where sums of them would outgrow a database's numbers: at 10¹² dollars.
 pub(crate) fn signed(amount: PicoUsd) -> i128 {
-    const MOST: i128 = 1_000_000_000_000_000_000_000_000_000_000_000_000;
+    const MOST: i128 = 1_000_000_000_000_000_000_000_000;
     i128::try_from(amount.0).unwrap_or(MOST).min(MOST)
 }
 
