@@ -32,6 +32,18 @@ pub struct DynamoDb {
     #[arg(id = "dynamodb_ledger_table", long = "ledger-table", global = true, env = "DYNAMODB_LEDGER_TABLE",
         value_name = "NAME", value_parser = name)]
     pub ledger_table: Option<String>,
+    /// Full name of the table of models' names [default: the prefix and model-mapping]
+    #[arg(id = "dynamodb_model_mapping_table", long = "model-mapping-table", global = true,
+        env = "DYNAMODB_MODEL_MAPPING_TABLE", value_name = "NAME", value_parser = name)]
+    pub model_mapping_table: Option<String>,
+    /// Full name of the table of prices [default: the prefix and model-pricing] (alias DYNAMODB_PRICING_TABLE)
+    #[arg(id = "dynamodb_model_pricing_table", long = "model-pricing-table", global = true,
+        env = "DYNAMODB_MODEL_PRICING_TABLE", value_name = "NAME", value_parser = name)]
+    pub model_pricing_table: Option<String>,
+    /// Full name of the table of beta flags [default: the prefix and beta-headers]
+    #[arg(id = "dynamodb_beta_headers_table", long = "beta-headers-table", global = true,
+        env = "DYNAMODB_BETA_HEADERS_TABLE", value_name = "NAME", value_parser = name)]
+    pub beta_headers_table: Option<String>,
     /// Full name of the table of single values [default: the prefix and meta]
     #[arg(id = "dynamodb_meta_table", long = "meta-table", global = true, env = "DYNAMODB_META_TABLE",
         value_name = "NAME", value_parser = name)]
@@ -46,6 +58,9 @@ impl DynamoDb {
             ("usage", &self.usage_table),
             ("usage-stats", &self.usage_stats_table),
             ("ledger", &self.ledger_table),
+            ("model-mapping", &self.model_mapping_table),
+            ("model-pricing", &self.model_pricing_table),
+            ("beta-headers", &self.beta_headers_table),
             ("meta", &self.meta_table),
         ]
         .into_iter()

@@ -5,8 +5,9 @@ use std::fmt;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
-    Bucket, BudgetAsk, BudgetLimits, DynamoDb, Error, ErrorKind, KeyFilter, KeyId, KeyRecord, KeyStatus,
-    Memory, NewKey, Page, PaidBy, PicoUsd, Result, RowStatus, Sqlite, Store, Timestamp, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetLimits, ConfigKind, ConfigRow, DynamoDb, Error, ErrorKind, KeyFilter, KeyId,
+    KeyRecord, KeyStatus, Memory, NewKey, Page, PaidBy, PicoUsd, Result, RowStatus, Sqlite, Store, Timestamp,
+    UsageQuery, UsageRow,
     contract::{
         sample::{hash, key_id, noon, record, row},
         stand_in,
@@ -31,6 +32,9 @@ enum Step {
     Release(KeyId, &'static str, Option<PicoUsd>),
     Extend(&'static str, Vec<KeyId>, Timestamp, Timestamp),
     Paid(Vec<UsageRow>, &'static str),
+    Config(ConfigKind),
+    PutConfig(ConfigKind, ConfigRow),
+    RemoveConfig(ConfigKind, String, Option<u64>),
 }
 
 /// Few ids, few moments, few texts: collisions are what is interesting.
@@ -120,12 +124,23 @@ fn a_cheap_row() -> impl Strategy<Value = UsageRow> {
     (a_row(), cost).prop_map(|(row, cost_pico_usd)| UsageRow { cost_pico_usd, ..row })
 }
 
+fn a_config_row() -> impl Strategy<Value = ConfigRow> {
+    let member = select(vec![serde_json::json!("x"), serde_json::json!(7), serde_json::json!(["a", "b"])]);
+    (select(vec!["a", "b'"]), 0..3_u64, member).prop_map(|(id, version, member)| ConfigRow {
+        id: id.to_owned(),
+        version,
+        // The index of prices goes by it.
+        members: [("provider".to_owned(), "p".into()), ("m".to_owned(), member)].into_iter().collect(),
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let query = (id(), moment(), moment()).prop_map(|(id, since, until)| UsageQuery {
         key_id: key_id(id),
         since,
         until,
     });
+    let kind = || select(ConfigKind::ALL.to_vec());
     let text = || select(vec!["x".to_owned(), "y".to_owned()]);
     prop_oneof![
         3 => (id(), a_record()).prop_map(|(hash, record)| Step::Put { hash, record }),
@@ -146,6 +161,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (replica(), vec(id().prop_map(key_id), 0..3), moment(), moment())
             .prop_map(|(replica, keys, now, ends)| Step::Extend(replica, keys, now, ends)),
         3 => (vec(a_cheap_row(), 0..4), replica()).prop_map(|(rows, replica)| Step::Paid(rows, replica)),
+        1 => kind().prop_map(Step::Config),
+        3 => (kind(), a_config_row()).prop_map(|(kind, row)| Step::PutConfig(kind, row)),
+        1 => (kind(), a_config_row(), any::<bool>()).prop_map(|(kind, row, named)| {
+            Step::RemoveConfig(kind, row.id, named.then_some(row.version))
+        }),
     ]
 }
 
@@ -203,6 +223,9 @@ async fn answer(store: &dyn Store, step: &Step) -> String {
             shown(store.record_paid_usage(rows, Some(&paid)).await)
         }
         Step::Meta(name, value) => shown(store.meta_put_if_absent(name, value).await),
+        Step::Config(kind) => shown(store.config_rows(*kind).await),
+        Step::PutConfig(kind, row) => shown(store.put_config_row(*kind, row).await),
+        Step::RemoveConfig(kind, id, version) => shown(store.remove_config_row(*kind, id, *version).await),
     }
 }
 

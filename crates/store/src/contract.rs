@@ -10,6 +10,7 @@
 #![allow(missing_docs, reason = "the names of the laws say what they say")]
 
 pub mod budget;
+pub mod config;
 pub mod fault;
 pub mod keys;
 pub mod rotation;
@@ -65,6 +66,16 @@ macro_rules! contract {
                 whose_usage_there_is_is_listed_in_pages
                 what_was_counted_right_is_left_alone
                 counting_again_amid_bookings_loses_nothing
+            );
+            $crate::contract!(@laws config, $open,
+                a_row_of_each_kind_is_read_back_as_it_was_put
+                rows_are_listed_whole_in_the_order_of_their_ids_and_kinds_stay_apart
+                a_new_row_is_put_once
+                a_row_takes_the_place_of_the_version_it_names_and_of_no_other
+                of_parallel_changes_of_one_version_one_succeeds
+                a_removed_row_is_gone_and_may_be_put_anew
+                a_row_that_breaks_a_rule_is_not_put
+                a_row_of_another_hand_that_breaks_a_rule_is_broken_and_named
             );
             $crate::contract!(@laws usage, $open,
                 a_row_is_read_back_as_it_was_written

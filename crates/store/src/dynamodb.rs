@@ -8,11 +8,12 @@
 //! none. So calls run on a thread of their own, like those of [`Sqlite`](crate::Sqlite).
 //!
 //! - `tables`: the tables as data. `setup`: making and comparing them. `client`: where, by whom, for how long.
-//! - `keys`, `rotation`, `usage`, `totals`: the statements. `transact`, `item`, `failure`: what they are made of.
-//! - `keys`, `usage`, `budget`: the statements. `transact`, `item`, `failure`: what they are made of.
+//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `config`: the statements.
+//! - `transact`, `item`, `failure`: what they are made of.
 
 mod budget;
 mod client;
+mod config;
 mod failure;
 mod item;
 mod keys;
@@ -29,9 +30,9 @@ use async_trait::async_trait;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
-    Bucket, BudgetAsk, BudgetGrant, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId, KeyRecord,
-    Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals, UsageQuery,
-    UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, Error, ErrorKind, KeyFilter, KeyHash,
+    KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp,
+    Totals, UsageQuery, UsageRow,
 };
 use client::Clients;
 use item::{Item, text};
@@ -318,6 +319,20 @@ impl Store for DynamoDb {
             Ok(extended)
         })
         .await
+    }
+
+    async fn config_rows(&self, kind: ConfigKind) -> Result<Vec<ConfigRow>> {
+        self.call(move |db| async move { config::list(&db, kind).await }).await
+    }
+
+    async fn put_config_row(&self, kind: ConfigKind, row: &ConfigRow) -> Result<u64> {
+        let row = row.clone();
+        self.call(move |db| async move { config::put(&db, kind, &row).await }).await
+    }
+
+    async fn remove_config_row(&self, kind: ConfigKind, id: &str, version: Option<u64>) -> Result<()> {
+        let id = id.to_owned();
+        self.call(move |db| async move { config::remove(&db, kind, &id, version).await }).await
     }
 
     async fn probe(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 //! [`Store`] is the interface and its promises; [`Memory`] is the specification in code, [`Sqlite`] the embedded
 //! default, [`DynamoDb`] serves a fleet. `contract` (feature `contract`) holds one test per promise and runs against each
 //! of them.
-//! [`secret`] makes, recognises and hashes keys;
+//! [`secret`] makes, recognises and hashes keys; [`config`] holds what operators change while gateways run.
 //!
 //! Nothing here but AWS's own chain of regions and credentials reads the environment, and nothing but
 //! [`Timestamp::now`] and pauses look at a clock.
@@ -13,6 +13,7 @@ mod agreement;
 mod base62;
 mod budget;
 mod cidr;
+pub mod config;
 #[cfg(any(test, feature = "contract"))]
 #[doc(hidden)]
 pub mod contract;
@@ -33,6 +34,10 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use budget::{BudgetAsk, BudgetGrant, BudgetLimits, ByPeriod, LeaseHolder, PaidBy, Period};
 pub use cidr::Cidr;
+pub use config::{
+    BetaKind, BetaRow, ConfigKind, ConfigRow, MappingRow, PriceBand, PriceFigures, PriceRow, PriceSource,
+    PriceStatus,
+};
 pub use dynamodb::{DynamoDb, DynamoDbSettings, tables};
 pub use error::{Error, ErrorKind, Result};
 pub use key::{KeyHash, KeyId, KeyRecord, KeyStatus};

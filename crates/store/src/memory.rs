@@ -9,10 +9,11 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Bucket, BudgetAsk, BudgetGrant, ByPeriod, Corrected, Error, ErrorKind, KeyFilter, KeyHash, KeyId,
-    KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals,
-    UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, ByPeriod, ConfigKind, ConfigRow, Corrected, Error, ErrorKind, KeyFilter,
+    KeyHash, KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store,
+    Timestamp, Totals, UsageQuery, UsageRow,
     budget::{self, signed},
+    config,
     cursor::{self, KeyPlace, RowPlace},
     usage::Rebuild,
 };
@@ -35,6 +36,7 @@ struct State {
     meta: BTreeMap<String, String>,
     /// By key and replica: what it has, and until when.
     leases: BTreeMap<(KeyId, String), (i128, Timestamp)>,
+    config: BTreeMap<(ConfigKind, String), ConfigRow>,
 }
 
 impl State {
@@ -321,6 +323,35 @@ impl Store for Memory {
             extended.push(key_id.clone());
         }
         Ok(extended)
+    }
+
+    async fn config_rows(&self, kind: ConfigKind) -> Result<Vec<ConfigRow>> {
+        let state = self.state();
+        Ok(state.config.iter().filter(|((of, _), _)| *of == kind).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn put_config_row(&self, kind: ConfigKind, row: &ConfigRow) -> Result<u64> {
+        let mut state = self.state();
+        let place = (kind, row.id.clone());
+        match state.config.get(&place) {
+            None if row.version > 0 => return Err(config::missing(kind, &row.id)),
+            Some(stored) if stored.version != row.version => return Err(config::stands(kind, row)),
+            None | Some(_) => {}
+        }
+        let version = row.version.saturating_add(1);
+        state.config.insert(place, ConfigRow { version, ..row.clone() });
+        Ok(version)
+    }
+
+    async fn remove_config_row(&self, kind: ConfigKind, id: &str, version: Option<u64>) -> Result<()> {
+        let mut state = self.state();
+        let place = (kind, id.to_owned());
+        let stored = state.config.get(&place).ok_or_else(|| config::missing(kind, id))?;
+        if let Some(version) = version.filter(|version| *version != stored.version) {
+            return Err(config::stands(kind, &ConfigRow { version, ..stored.clone() }));
+        }
+        state.config.remove(&place);
+        Ok(())
     }
 
     async fn probe(&self) -> Result<()> {

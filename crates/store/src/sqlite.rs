@@ -4,10 +4,11 @@
 //! the commit, so that a hundred calls cost one `fsync`. Two threads read, each on a connection of its own; thanks to the
 //! write-ahead log they wait for no writer. Other processes may have the same file open.
 //!
-//! - `keys`, `rotation`, `usage`, `totals`: the statements. `schema`: tables and their migrations. `worker`: the threads.
-//! - `keys`, `usage`, `budget`: the statements. `schema`: tables and their migrations. `worker`: the threads.
+//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `config`: the statements.
+//! - `schema`: tables and their migrations. `worker`: the threads.
 
 mod budget;
+mod config;
 mod failure;
 mod keys;
 mod rotation;
@@ -22,8 +23,9 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use crate::{
-    Bucket, BudgetAsk, BudgetGrant, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Page, PaidBy,
-    PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord,
+    Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals, UsageQuery,
+    UsageRow,
 };
 use worker::Workers;
 
@@ -197,6 +199,20 @@ impl Store for Sqlite {
     ) -> Result<Vec<KeyId>> {
         let (replica, keys) = (replica.to_owned(), keys.to_vec());
         self.write(move |db| budget::extend(db, &replica, &keys, now, expires_at)).await
+    }
+
+    async fn config_rows(&self, kind: ConfigKind) -> Result<Vec<ConfigRow>> {
+        self.read(move |db| config::list(db, kind)).await
+    }
+
+    async fn put_config_row(&self, kind: ConfigKind, row: &ConfigRow) -> Result<u64> {
+        let row = row.clone();
+        self.write(move |db| config::put(db, kind, &row)).await
+    }
+
+    async fn remove_config_row(&self, kind: ConfigKind, id: &str, version: Option<u64>) -> Result<()> {
+        let id = id.to_owned();
+        self.write(move |db| config::remove(db, kind, &id, version)).await
     }
 
     async fn probe(&self) -> Result<()> {

@@ -5,8 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::{
-    Bucket, BudgetAsk, BudgetGrant, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus, PaidBy, PeriodQuery,
-    PicoUsd, Result, Timestamp, Totals, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus,
+    PaidBy, PeriodQuery, PicoUsd, Result, Timestamp, Totals, UsageQuery, UsageRow,
 };
 
 /// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.
@@ -40,6 +40,10 @@ use crate::{
 /// **Budgets.** A lease is what one replica has of a key's budget; see [`BudgetAsk`]. Whatever is asked, booked and given
 /// back, and in whatever order: when a lease is granted, the totals and all live leases together are at most the limit, in
 /// each period. A lease that has ended counts as none, whether or not it was removed.
+///
+/// **Configuration.** A row of a kind has an id and a version. Of two calls that put the same new row, or take the place of
+/// the same version, one succeeds and the other gets `Conflict`. What a row's members mean is not the backend's affair:
+/// [`config`](crate::config) checks them.
 ///
 /// **Meta.** A name gets its value once; everybody who puts it gets the value that stands.
 ///
@@ -133,6 +137,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Vec<KeyId>>;
+
+    /// Every row of a kind, in the order of the bytes of their ids.
+    async fn config_rows(&self, kind: ConfigKind) -> Result<Vec<ConfigRow>>;
+
+    /// Keeps a row in the place of the version that it names, 0 for none, and returns its version now, one on. `NotFound`;
+    /// `Conflict` when it exists already or has another version.
+    async fn put_config_row(&self, kind: ConfigKind, row: &ConfigRow) -> Result<u64>;
+
+    /// Removes a row, where `version` is given that version of it alone. `NotFound`; `Conflict` when it has another version.
+    async fn remove_config_row(&self, kind: ConfigKind, id: &str, version: Option<u64>) -> Result<()>;
 
     /// Whether the store answers and would let one write, for readiness.
     async fn probe(&self) -> Result<()>;

@@ -10,6 +10,7 @@ use super::{Cli, Settings};
 /// Other names of the same setting.
 const ALIASES: &[(&str, &str)] = &[
     ("AWS_BEARER_TOKEN_BEDROCK", "BEDROCK_API_KEY"),
+    ("DYNAMODB_MODEL_PRICING_TABLE", "DYNAMODB_PRICING_TABLE"),
     ("MASTER_API_KEY", "BEARER_TOKEN"),
     ("PROMPT_CACHING_ENABLED", "ENABLE_PROMPT_CACHING"),
 ];

@@ -1,7 +1,8 @@
 //! Records and rows to test with.
 
 use crate::{
-    CacheTtl, KeyHash, KeyId, KeyRecord, PicoUsd, Previous, RowStatus, ServiceTier, Timestamp, UsageRow,
+    BetaKind, BetaRow, CacheTtl, KeyHash, KeyId, KeyRecord, MappingRow, PicoUsd, Previous, PriceBand,
+    PriceFigures, PriceRow, PriceSource, PriceStatus, RowStatus, ServiceTier, Timestamp, UsageRow,
 };
 
 /// Noon of 21 November 2026.
@@ -98,5 +99,56 @@ pub fn row(request_id: &str) -> UsageRow {
         ttft_ms: Some(210),
         upstream_request_id: Some("b5c0".to_owned()),
         session: Some("s-1".to_owned()),
+    }
+}
+
+/// A name with every member filled.
+pub fn mapping_row(id: &str) -> MappingRow {
+    MappingRow {
+        model_id: id.to_owned(),
+        bedrock_model_id: "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/x".to_owned(),
+        base_model_id: Some("anthropic.claude-opus-5".to_owned()),
+        updated_at: noon(),
+        updated_by: Some("cli".to_owned()),
+        version: 0,
+    }
+}
+
+/// A price with every member filled.
+pub fn price_row(id: &str) -> PriceRow {
+    let figures = PriceFigures {
+        input: 3_000_000,
+        output: 15_000_000,
+        cache_read: Some(300_000),
+        cache_write_5m: Some(3_750_000),
+        cache_write_1h: Some(6_000_000),
+    };
+    PriceRow {
+        model_id: id.to_owned(),
+        provider: "anthropic".to_owned(),
+        display_name: "Claude Sonnet 4.5".to_owned(),
+        figures,
+        regional_multiplier: 110,
+        band: Some(PriceBand {
+            above_input_tokens: 200_000,
+            figures: PriceFigures { output: 22_500_000, cache_read: None, ..figures },
+        }),
+        source: PriceSource::Manual,
+        status: PriceStatus::Active,
+        updated_at: noon(),
+        version: 0,
+    }
+}
+
+/// A mapping of a flag with every member filled.
+pub fn beta_row(id: &str) -> BetaRow {
+    BetaRow {
+        header_name: id.to_owned(),
+        header_type: BetaKind::Mapping,
+        mapped_to: vec!["tool-search-tool-2025-10-19".to_owned()],
+        models: vec!["*claude*".to_owned(), "us.anthropic.*".to_owned()],
+        description: Some("for the team in Bergen".to_owned()),
+        updated_at: noon(),
+        version: 0,
     }
 }

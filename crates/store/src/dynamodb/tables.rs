@@ -66,11 +66,29 @@ pub const USAGE_STATS: Table = Table {
 pub const LEDGER: Table =
     Table { name: "ledger", partition: "pk", sort: Some("sk"), indexes: &[], ttl: Some("ttl") };
 
+/// Names of models.
+pub const MODEL_MAPPING: Table =
+    Table { name: "model-mapping", partition: "model_id", sort: None, indexes: &[], ttl: None };
+
+/// Prices.
+pub const MODEL_PRICING: Table = Table {
+    name: "model-pricing",
+    partition: "model_id",
+    sort: None,
+    indexes: &[Index { name: "provider-index", partition: "provider", sort: None }],
+    ttl: None,
+};
+
+/// Beta flags.
+pub const BETA_HEADERS: Table =
+    Table { name: "beta-headers", partition: "header_name", sort: None, indexes: &[], ttl: None };
+
 /// Names with one value each.
 pub const META: Table = Table { name: "meta", partition: "name", sort: None, indexes: &[], ttl: None };
 
 /// Every table there is.
-pub const TABLES: [Table; 5] = [API_KEYS, USAGE, USAGE_STATS, LEDGER, META];
+pub const TABLES: [Table; 8] =
+    [API_KEYS, USAGE, USAGE_STATS, LEDGER, MODEL_MAPPING, MODEL_PRICING, BETA_HEADERS, META];
 
 impl Table {
     /// The attributes that keys are made of, each once.

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
-    Bucket, BudgetAsk, BudgetGrant, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord, Listing, Memory, Page,
-    PaidBy, PeriodQuery, PicoUsd, Recorded, Timestamp, Totals, UsageQuery,
+    Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord,
+    Listing, Memory, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Timestamp, Totals, UsageQuery,
     contract::sample::{hash, key_id, noon, record, row},
 };
 
@@ -131,6 +131,15 @@ impl Store for Flaky {
         ends: Timestamp,
     ) -> Result<Vec<KeyId>> {
         self.inner.extend_leases(replica, keys, now, ends).await
+    }
+    async fn config_rows(&self, kind: ConfigKind) -> Result<Vec<ConfigRow>> {
+        self.inner.config_rows(kind).await
+    }
+    async fn put_config_row(&self, kind: ConfigKind, row: &ConfigRow) -> Result<u64> {
+        self.inner.put_config_row(kind, row).await
+    }
+    async fn remove_config_row(&self, kind: ConfigKind, id: &str, version: Option<u64>) -> Result<()> {
+        self.inner.remove_config_row(kind, id, version).await
     }
     async fn probe(&self) -> Result<()> {
         self.inner.probe().await
