@@ -47,6 +47,16 @@ fn ttl(value: &Value) -> Option<Ttl> {
     }
 }
 
+fn media(value: &Value) -> Vec<Fetched> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let one = |media: &Value| Fetched {
+        url: text(&media["url"]),
+        media_type: text(&media["media_type"]),
+        data: text(&media["data"]),
+    };
+    value.as_array().into_iter().flatten().map(one).collect()
+}
+
 /// Runs one request case; `twice` asserts that the second run gives the same bytes.
 fn convert(input: &Value) -> Value {
     let model = input["model"].as_str().expect("model");
@@ -55,23 +65,15 @@ fn convert(input: &Value) -> Value {
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     let options = &input["options"];
     let (mapping, blocklist) = (beta::default_mapping(), strings(&options["blocklist"]));
+    let allowlist = strings(&options["allowlist"]);
     let drop_fields = strings(&options["drop_fields"]);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let fetched: Vec<Fetched> = options["fetched"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|media| Fetched {
-            url: text(&media["url"]),
-            media_type: text(&media["media_type"]),
-            data: text(&media["data"]),
-        })
-        .collect();
+    let fetched = media(&options["fetched"]);
     let options = Options {
         beta_headers: &headers,
         betas: beta::Policy {
             mapping: &mapping,
             blocklist: &blocklist,
+            allowlist: &allowlist,
             pass_unknown: options["pass_unknown"] == true,
             certain_only: options["certain_only"] == true,
         },

@@ -80,6 +80,8 @@ pub struct Policy<'a> {
     pub mapping: &'a [(String, Vec<String>)],
     /// Flags that are never sent.
     pub blocklist: &'a [String],
+    /// Flags that are sent although the model's row does not list them.
+    pub allowlist: &'a [String],
     /// Whether flags that nobody knows are let through.
     pub pass_unknown: bool,
     /// Send only what the body itself needs: the repeat after an `invalid beta flag` answer.
@@ -90,6 +92,10 @@ impl Policy<'_> {
     /// Whether the operator's list keeps a flag back.
     pub fn blocks(&self, flag: &str) -> bool {
         self.blocklist.iter().any(|blocked| blocked == flag)
+    }
+
+    fn allows(&self, flag: &str) -> bool {
+        self.allowlist.iter().any(|allowed| allowed == flag)
     }
 }
 
@@ -158,7 +164,7 @@ fn offer(sent: &mut Vec<String>, losses: &mut Vec<Loss>, flag: &str, model: &Mod
     let strange = !NEVER.contains(&flag) && !known_elsewhere(flag);
     if policy.blocks(flag) {
         lose(losses, flag, reason::FLAG_BLOCKED);
-    } else if model.betas.contains(&flag) || (strange && policy.pass_unknown) {
+    } else if model.betas.contains(&flag) || policy.allows(flag) || (strange && policy.pass_unknown) {
         add(sent, flag);
     } else if strange {
         lose(losses, flag, reason::FLAG_UNKNOWN);
