@@ -1,16 +1,17 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    TimeToLiveSpecification,
 };
 
 use super::tables::State;
 use super::*;
 use crate::{
-    PicoUsd,
+    BetaRow, MappingRow, PicoUsd, config,
     contract::{
         fault::{Fate, FaultProxy},
-        sample::{hash, key_id, noon, record, row},
+        sample::{hash, key_id, mapping_row, noon, record, row},
         stand_in,
     },
 };
@@ -124,6 +125,9 @@ async fn a_database_that_is_away_or_overloaded_is_unavailable_and_nothing_counts
             store.record_usage(&batch).await.unwrap_err(),
             store.usage_totals(&key_id(1), &Bucket::Total).await.unwrap_err(),
             store.meta_put_if_absent("name", "value").await.unwrap_err(),
+            config::put(store.as_ref(), &mapping_row("a")).await.unwrap_err(),
+            config::list::<MappingRow>(store.as_ref()).await.unwrap_err(),
+            config::remove::<MappingRow>(store.as_ref(), "a", None).await.unwrap_err(),
             store.probe().await.unwrap_err(),
         ];
         for error in errors {
@@ -230,6 +234,23 @@ async fn a_key_is_a_record_and_a_pointer_and_nothing_else() {
     let expected = [&["created_at", "key_id", "pk", "record", "user_id", "version"][..], &["hash", "pk"]];
     let of = |list: &[&str]| list.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     assert_eq!(kept, expected.into_iter().map(of).collect());
+}
+
+#[tokio::test]
+async fn a_row_made_by_hand_with_a_set_is_broken_and_not_read_as_one_without_it() {
+    let Some(settings) = stand_in::tables().await else { return };
+    let [store] = handles(&settings).await;
+    let name = settings.tables.of(&tables::BETA_HEADERS);
+    let sent = store.call(|db| async move {
+        let put = db.clients.writes.put_item().table_name(name).item("header_name", text("a-2030-01-01"));
+        let put = put.item("header_type", text("allow")).item("updated_at", text(noon().to_string()));
+        let put = put.item("models", AttributeValue::Ss(vec!["*opus*".to_owned()]));
+        put.send().await.map_err(|error| failure::of("putting", &error))
+    });
+    sent.await.unwrap();
+    let error = config::list::<BetaRow>(store.as_ref()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken);
+    assert!(error.to_string().contains("a-2030-01-01"), "{error}");
 }
 
 #[tokio::test]
