@@ -12,6 +12,7 @@ use store::{PresentedKey, Timestamp};
 use crate::error::{ApiError, Kind, whole_seconds};
 use crate::gateway::Gateway;
 use crate::handle::Context;
+use crate::refusal::scrubbed;
 
 impl Gateway {
     /// Who is calling.
@@ -57,12 +58,25 @@ impl Gateway {
             ),
             Denial::RateLimited { gate, wait, .. } => limited(*gate, *wait),
             Denial::BudgetExceeded(why) => overdrawn(why),
-            Denial::UnpricedModel { model } => ApiError::new(
-                Kind::Permission,
-                format!("This API key has a budget, and the model {} has no price", shown(model)),
-            ),
+            Denial::UnpricedModel { model, base_id, budgeted } => unpriced(model, base_id, *budgeted),
         }
     }
+}
+
+/// The message says what would help: it is read by somebody who knows the gateway's operator.
+fn unpriced(model: &str, base_id: &str, budgeted: bool) -> ApiError {
+    let (model, id) = (shown(model), scrubbed(&shown(base_id)));
+    let why = if budgeted {
+        format!("This API key has a budget, and the model {model} has no price.")
+    } else {
+        format!(
+            "The model {model} has no price, and this gateway does not run such models (UNPRICED_MODELS)."
+        )
+    };
+    ApiError::new(
+        Kind::Permission,
+        format!("{why} The gateway's operator can set one: outcrop-keys pricing set {id}"),
+    )
 }
 
 /// Amounts are in dollars, with all their digits.

@@ -1,5 +1,7 @@
 //! `POST /v1/messages/count_tokens`: what a request is to read. Nothing is ever run, or booked, for it.
 
+use std::sync::Arc;
+
 use base64_simd::STANDARD;
 use bedrock::{Call, Operation};
 use catalog::{Family, Lane, Model, ServiceTier};
@@ -52,6 +54,7 @@ pub(crate) async fn count(
         tier: ServiceTier::Default,
         cache_ttl: None,
         resolution,
+        tables: Arc::clone(admission.tables()),
         plan,
         input_estimate,
         counting: true,

@@ -9,10 +9,11 @@ use convert::unfold::unfold;
 use convert::usage::Usage;
 use convert::{Converted, Loss, Names, Refusal, Ttl};
 use http::{HeaderName, HeaderValue};
-use policy::{Admission, Tokens};
+use policy::{Admission, Tables, Tokens};
 use protocol::anthropic;
 use store::CacheTtl;
 
+use crate::betas::Flags;
 use crate::error::{ApiError, Kind};
 use crate::learned::Lessons;
 use crate::settings::Settings;
@@ -23,6 +24,7 @@ use crate::wishes::Wishes;
 /// What there is to know of a request beside its body.
 pub(crate) struct Asking<'a> {
     pub(crate) resolution: &'a Resolution,
+    pub(crate) tables: &'a Tables,
     pub(crate) beta_headers: &'a [&'a str],
     pub(crate) lessons: &'a Lessons,
     pub(crate) wishes: &'a Wishes,
@@ -96,9 +98,10 @@ impl Prepared {
 
     fn native(doc: &Doc<'_>, route: Route, ask: &Asking<'_>, settings: &Settings) -> Result<Self, ApiError> {
         let Asking { resolution, beta_headers, lessons, counting, .. } = *ask;
+        let flags = Flags::of(&settings.betas, ask.tables, resolution);
         let options = native::Options {
             beta_headers,
-            betas: settings.betas.policy(resolution, lessons.certain_betas_only),
+            betas: flags.policy(lessons.certain_betas_only),
             forced_ttl: ask.forced_ttl(),
             default_ttl: settings.caching.default_ttl(),
             caching_off: ask.uncached(settings),

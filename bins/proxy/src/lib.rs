@@ -5,9 +5,10 @@
 //! off, `fetch` gets what stands behind URLs · `profiles` finds the model that an ARN hides · `lane` knows the two ways to and from Bedrock ·
 //! `targets` says where it may go and in which order, `tour` when it moves on, `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
 //!
-//! Beside it: `count_tokens` counts and runs nothing · `ingress` takes Bedrock's own operations, bytes in and frames out.
+//! Beside it: `refresh` reads the operator's rows anew, `betas` says what they decide about flags · `count_tokens` counts and runs nothing · `ingress` takes Bedrock's own operations, bytes in and frames out.
 
 mod auth;
+mod betas;
 mod cors;
 mod count_tokens;
 mod encoding;
@@ -26,12 +27,14 @@ mod models;
 mod profiles;
 mod rates;
 mod record;
+mod refresh;
 mod refusal;
 mod request_id;
 mod route;
 mod run;
 pub mod settings;
 mod simulate;
+mod spending;
 mod start;
 mod stream;
 mod switches;

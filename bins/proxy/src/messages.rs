@@ -64,6 +64,7 @@ pub(crate) async fn create(
         tier: admission.tier(),
         cache_ttl: caller.cache_ttl(),
         resolution,
+        tables: Arc::clone(admission.tables()),
         plan,
         input_estimate: ask.input_estimate,
         counting: false,
@@ -181,6 +182,7 @@ pub(crate) fn asked(
         surface,
         model: ask.model.clone().into_owned(),
         base_model: None,
+        tables: None,
         stream: ask.stream,
         counting,
         input_estimate: ask.input_estimate,
@@ -206,7 +208,10 @@ pub(crate) async fn admit(
     caller: &Arc<Caller>,
     mut ask: Ask,
 ) -> Result<Admission, ApiError> {
-    ask.base_model = profiles::behind(gateway, &ask.model, context.now.mono).await?;
+    // The same for both: they may be swapped between.
+    let tables = gateway.shared.policy.tables();
+    ask.base_model = profiles::behind(gateway, tables.catalog(), &ask.model, context.now.mono).await?;
+    ask.tables = Some(tables);
     // Not the instant at which the request began: its body may have taken long, and a budget's day ends by the clock.
     let admitted = gateway.shared.policy.admit(caller, ask, Now::read()).await;
     let rates = admitted.as_ref().map_or_else(Denial::rates, |admission| Some(admission.rates()));

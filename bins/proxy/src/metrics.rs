@@ -231,6 +231,8 @@ pub(crate) fn describe() {
     for (name, help) in [
         ("outcrop_requests_total", "Requests by surface, status and whether the answer was streamed."),
         ("outcrop_tokens_total", "Tokens by model and kind, as booked."),
+        ("outcrop_cost_micro_usd_total", "What was booked in micro-dollars, by model."),
+        ("outcrop_unpriced_requests_total", "Booked calls of models without a price, by model."),
         ("outcrop_auth_failures_total", "Requests without a valid key, by reason."),
         ("outcrop_denials_total", "Requests with a valid key that were refused, by kind."),
         ("outcrop_budget_alerts_total", "Shares of budgets that were reached, by period and percent."),

@@ -41,8 +41,9 @@ pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Resul
     let caller = gateway.authenticate(context).await?;
     let unknown =
         || ApiError::new(Kind::ModelNotFound, format!("model: {}", id.chars().take(128).collect::<String>()));
-    let catalog = gateway.shared.policy.catalog();
-    let behind = profiles::behind(gateway, id, context.now.mono).await;
+    let tables = gateway.shared.policy.tables();
+    let catalog = tables.catalog();
+    let behind = profiles::behind(gateway, catalog, id, context.now.mono).await;
     let behind = behind.map_err(|error| if error.kind == Kind::Invalid { unknown() } else { error })?;
     // Unknown names may be served, but nothing can be said about them.
     let resolution = catalog.resolve_behind(id, behind.as_deref(), Scope::Global, "us-east-1", false);
@@ -60,7 +61,8 @@ pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Resul
 
 /// What the caller may use: the operator's names, then every row under its preferred name; the newest first.
 fn entries(gateway: &Gateway, caller: &Caller) -> Vec<Entry> {
-    let catalog = gateway.shared.policy.catalog();
+    let tables = gateway.shared.policy.tables();
+    let catalog = tables.catalog();
     let mut named: BTreeMap<String, &'static Model> = BTreeMap::new();
     for model in catalog.list() {
         if caller.may_use(model.id) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bedrock::Kind as Cause;
-use catalog::name;
+use catalog::{Catalog, name};
 use quick_cache::sync::Cache;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -92,10 +92,11 @@ impl Profiles {
 /// hides nothing, which costs no allocation and no wait.
 pub(crate) async fn behind(
     gateway: &Gateway,
+    catalog: &Catalog,
     model: &str,
     now: Instant,
 ) -> Result<Option<Arc<str>>, ApiError> {
-    let Some(arn) = gateway.shared.policy.catalog().hidden_profile(model) else { return Ok(None) };
+    let Some(arn) = catalog.hidden_profile(model) else { return Ok(None) };
     // Boxed: every request's future has room for this one's, and few need it.
     Box::pin(gateway.shared.profiles.find(&arn, now, || look_up(gateway, &arn))).await.map(Some)
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use catalog::{Catalog, Scope};
+use catalog::Scope;
 use httpd::{Drain, Server};
-use policy::{Budgets, Policy};
+use policy::{Budgets, Policy, Rows, UnpricedModels};
 use store::usage::{Recorder, Writer, WriterHandle, WriterOptions};
 use store::{
     DynamoDbSettings, LeaseHolder, Location, NewKey, PresentedKey, Store, Timestamp, tables::TableNames,
@@ -23,10 +23,12 @@ use crate::health::StoreHealth;
 use crate::learned::Learned;
 use crate::metrics::{self, Metrics};
 use crate::profiles::Profiles;
+use crate::refresh;
 use crate::request_id::RequestId;
 use crate::route::Dialect;
 use crate::settings::{Cli, Secret, Settings};
 use crate::simulate;
+use crate::spending::Spending;
 use crate::targets::{self, Targets};
 use crate::tiers::RefusedTiers;
 use crate::ways::Cooling;
@@ -61,6 +63,7 @@ pub struct Gate {
     phase: watch::Sender<Phase>,
     usage: WriterHandle,
     recorder: Recorder,
+    rows: Rows,
     fresh_key: Option<NewKey>,
     simulator: Option<bedrock_sim::Sim>,
 }
@@ -93,6 +96,7 @@ impl Gate {
             .map_err(failed("the usage writer cannot start"))?;
         let policy = policy(&settings, &targets, Arc::clone(&store), hasher, recorder.clone());
         let policy = policy.with_budgets(budgets);
+        let rows = refresh::begin(&settings, store.as_ref(), &policy).await?;
         let server =
             bind(&settings, SocketAddr::new(settings.listen.host, settings.listen.port), "HOST, PORT")?;
         let metrics_server = metrics_server(&settings, exporter.is_some())?;
@@ -112,7 +116,18 @@ impl Gate {
             started: Instant::now(),
             in_flight: InFlight::default(),
         });
-        Ok(Self { server, metrics_server, shared, targets, phase, usage, recorder, fresh_key, simulator })
+        Ok(Self {
+            server,
+            metrics_server,
+            shared,
+            targets,
+            phase,
+            usage,
+            recorder,
+            rows,
+            fresh_key,
+            simulator,
+        })
     }
 
     /// Where it listens.
@@ -138,12 +153,14 @@ impl Gate {
     /// Serves until `terminated`, then drains: readiness says no while requests are still accepted; then open ones
     /// finish; then what still streams gets an error event.
     pub async fn serve(self, terminated: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { server, metrics_server, shared, targets, phase, usage, recorder, simulator, .. } = self;
+        let Self { server, metrics_server, shared, targets, phase, usage, recorder, rows, simulator, .. } =
+            self;
         let region = &*targets.first().place.region;
         tracing::info!(address = %server.local_addr(), region, targets = targets.iter().len(), "outcrop-proxy is serving");
         let budgets = Arc::clone(shared.policy.budgets());
         let tending = tokio::spawn(tend(Arc::clone(&budgets)));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), targets.clone(), recorder));
+        let refresh = tokio::spawn(refresh::run(Arc::clone(&shared), rows));
         let (drain, draining) = Drain::new();
         let workers = (Arc::clone(&shared), targets);
         let make = move |_| Gateway {
@@ -171,6 +188,7 @@ impl Gate {
             }
         }
         upkeep.abort();
+        refresh.abort();
         if let Some(scraped) = scraped {
             scraped.abort();
         }
@@ -270,14 +288,20 @@ fn policy(
         place: targets.first().place.clone(),
         allow_unknown_models: settings.models.allow_unknown.0,
         tier: settings.tiers.default_service_tier.0,
+        unpriced: match settings.models.unpriced.to_ascii_lowercase().as_str() {
+            "refuse" => UnpricedModels::Refuse,
+            "flag" => UnpricedModels::Flag,
+            _ => UnpricedModels::RefuseWithBudget,
+        },
         rates: settings.rates.config(),
     };
-    let mapping = &settings.models.default_model_mapping;
-    let catalog =
-        Catalog::builtin().with_mapping(&mapping.targets()).with_base_models(&mapping.base_models());
     let master = keys.master_api_key.as_ref().map(|key| PresentedKey::new(key.expose()));
-    let book: policy::Book = Arc::new(move |row| recorder.record(row));
-    Policy::new(config, catalog, store, hasher, master.as_ref(), book)
+    let spent = Spending::new();
+    let book: policy::Book = Arc::new(move |row| {
+        spent.count(&row);
+        recorder.record(row);
+    });
+    Policy::new(config, refresh::catalog(settings), store, hasher, master.as_ref(), book)
 }
 
 fn bind(settings: &Settings, addr: SocketAddr, names: &str) -> Result<Server, StartError> {

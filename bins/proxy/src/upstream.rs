@@ -1,6 +1,7 @@
 //! One upstream call: it takes an admission, and what it cannot do becomes the caller's error.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bedrock::{Call, EventStream, Kind as Cause, Reply};
@@ -9,7 +10,7 @@ use catalog::{Lane, Resolution, Route, ServiceTier};
 use convert::outcome::reason;
 use convert::{Loss, native};
 use http::HeaderMap;
-use policy::{Admission, Place};
+use policy::{Admission, Place, Tables};
 use store::CacheTtl;
 
 use crate::count_tokens;
@@ -37,6 +38,8 @@ pub(crate) struct Job {
     /// At the first target.
     pub(crate) resolution: Resolution,
     pub(crate) plan: Plan,
+    /// Those that the request was admitted under.
+    pub(crate) tables: Arc<Tables>,
     pub(crate) input_estimate: u64,
     /// The body is made to be counted, not to be run.
     pub(crate) counting: bool,
@@ -137,6 +140,7 @@ impl Job {
         let lessons = shared.learned.of(&self.lessons_key(at.way));
         let ask = Asking {
             resolution: self.resolution_at(at.target),
+            tables: &self.tables,
             beta_headers: &headers,
             lessons: &lessons,
             wishes: &self.wishes,

@@ -3,5 +3,6 @@
 pub mod dynamodb;
 pub mod env;
 pub mod logs;
+pub mod mapping;
 pub mod metrics;
 pub mod signals;

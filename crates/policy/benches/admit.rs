@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Scope};
 use criterion::{Criterion, criterion_group, criterion_main};
-use outcrop_policy::{Ask, Budgets, Caller, Config, End, Now, Place, Policy, RateConfig, Terms, Tokens};
+use outcrop_policy::{
+    Ask, Budgets, Caller, Config, End, Now, Place, Policy, RateConfig, Terms, Tokens, UnpricedModels,
+};
 use store::{KeyHasher, KeyId, KeyRecord, Memory, NewKey, PresentedKey, RowStatus, Store, Timestamp};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -39,6 +41,7 @@ fn policy(runtime: &tokio::runtime::Runtime, enabled: bool, budget: Option<u64>)
         place: Place { target: "default".into(), region: "us-east-1".into() },
         allow_unknown_models: true,
         tier: catalog::ServiceTier::Default,
+        unpriced: UnpricedModels::default(),
         rates: RateConfig { enabled, ..RateConfig::default() },
     };
     let book: outcrop_policy::Book = Arc::new(|row| drop(black_box(row)));

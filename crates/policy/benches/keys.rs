@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use catalog::{Catalog, Scope};
 use criterion::{Criterion, criterion_group, criterion_main};
-use outcrop_policy::{Config, Now, Place, Policy, RateConfig};
+use outcrop_policy::{Config, Now, Place, Policy, RateConfig, UnpricedModels};
 use store::{KeyHasher, KeyId, KeyRecord, Memory, NewKey, PresentedKey, Store, Timestamp};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -26,6 +26,7 @@ fn config() -> Config {
         allow_unknown_models: true,
         rates: RateConfig::default(),
         tier: catalog::ServiceTier::Default,
+        unpriced: UnpricedModels::default(),
     }
 }
 

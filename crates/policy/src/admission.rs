@@ -9,59 +9,7 @@ use store::{CacheTtl, PicoUsd, RowStatus, UsageRow};
 
 use crate::gauge::Permit;
 use crate::purse::Hold;
-use crate::{Book, BudgetWarning, Caller, Now, Rates, Weights, cost, tier};
-
-/// What a caller asks for, as far as the policy needs to know.
-#[derive(Clone, Debug, Default)]
-pub struct Ask {
-    /// Our id of the request.
-    pub request_id: String,
-    /// Route, for the usage row.
-    pub surface: &'static str,
-    /// The model as the caller typed it.
-    pub model: String,
-    /// What was found behind [`catalog::Catalog::hidden_profile`], where the name leads to one.
-    pub base_model: Option<Arc<str>>,
-    /// Whether the answer is streamed.
-    pub stream: bool,
-    /// Whether tokens are only counted: nothing is generated.
-    pub counting: bool,
-    /// Estimate of the input tokens, for what the upstream does not report.
-    pub input_estimate: u64,
-    /// The most output tokens that the caller asks for, where it says.
-    pub max_tokens: Option<u64>,
-    /// The service tier that the request asks for; of an admission, the one that was decided on.
-    pub tier: Option<ServiceTier>,
-    /// Whether the caller marks what is to be cached, and the longest time it asks for.
-    pub caching: Marks,
-    /// The caller's session, where it names one.
-    pub session: Option<String>,
-}
-
-/// Cache markers of a request, as far as its price depends on them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Marks {
-    /// None.
-    #[default]
-    None,
-    /// All for five minutes.
-    FiveMinutes,
-    /// Some for an hour.
-    Hour,
-}
-
-impl Ask {
-    /// What the call can use at most, as far as it is known before.
-    pub(crate) fn most_tokens(&self, resolution: &Resolution) -> u64 {
-        self.input_estimate.saturating_add(self.most_output(resolution))
-    }
-
-    /// What is asked for beyond the model's own limit is never made, and who asks for no number gets that limit.
-    pub(crate) fn most_output(&self, resolution: &Resolution) -> u64 {
-        let most = if resolution.model.embedding { 0 } else { resolution.model.max_output.into() };
-        self.max_tokens.map_or(most, |asked| asked.min(most))
-    }
-}
+use crate::{Ask, Book, BudgetWarning, Caller, Now, Rates, Tables, Weights, cost, tier};
 
 /// Token counts of one upstream call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,9 +50,10 @@ pub struct Place {
     pub region: Arc<str>,
 }
 
-/// What the key's limits gave.
+/// What the key's limits gave, and what the call goes by.
 #[derive(Debug)]
 pub(crate) struct Grant {
+    pub(crate) tables: Arc<Tables>,
     pub(crate) permit: Permit,
     pub(crate) rates: Rates,
     pub(crate) weights: Weights,
@@ -124,6 +73,8 @@ pub struct Admission {
 struct Call {
     caller: Arc<Caller>,
     resolution: Resolution,
+    /// What the call goes by, whatever changes meanwhile.
+    tables: Arc<Tables>,
     ask: Ask,
     place: Place,
     at: Now,
@@ -160,10 +111,11 @@ impl Admission {
         grant: Grant,
         book: Book,
     ) -> Self {
-        let Grant { permit, rates, weights, hold } = grant;
+        let Grant { tables, permit, rates, weights, hold } = grant;
         let call = Call {
             caller,
             resolution,
+            tables,
             ask,
             place,
             at,
@@ -187,6 +139,11 @@ impl Admission {
     /// What the model's name means.
     pub fn resolution(&self) -> &Resolution {
         &self.call.resolution
+    }
+
+    /// The tables it was admitted under.
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.call.tables
     }
 
     /// Who calls.
@@ -284,7 +241,7 @@ impl Call {
         // What no row will say has cost nothing.
         let hold = self.hold.take().filter(|_| owed);
         if owed {
-            let cost = cost(&self.resolution, &tokens, self.tier);
+            let cost = self.cost(&tokens);
             // First, because the row takes its cost from there when it is booked.
             if let Some(hold) = hold {
                 hold.settle(cost.unwrap_or_default());
@@ -319,6 +276,12 @@ impl Call {
             ..self.identity()
         };
         (self.book)(row);
+    }
+
+    /// What was used, at the price of the id that was called in the end and of the tier that served.
+    fn cost(&self, tokens: &Tokens) -> Option<PicoUsd> {
+        let (tariff, _) = self.tables.tariff(&self.resolution)?;
+        Some(cost(&tariff, &self.resolution, tokens, self.tier))
     }
 
     /// The part of the row that says who called what; its texts are moved out, because a call is booked once.

@@ -43,10 +43,14 @@ pub enum Denial {
     },
     /// A budget of the key has no room for what the request may cost.
     BudgetExceeded(Box<Overdrawn>),
-    /// The key has a budget, and nobody knows what the model costs.
+    /// Nobody knows what the model costs.
     UnpricedModel {
         /// As the caller typed it.
         model: String,
+        /// The id that a price would be kept under.
+        base_id: String,
+        /// Whether only keys with a budget may not use it; else nobody may.
+        budgeted: bool,
     },
 }
 

@@ -12,6 +12,7 @@
 //! Time is an argument ([`Now`]); nothing here reads a clock except the drop of an unsettled admission.
 
 mod admission;
+mod ask;
 mod budget;
 mod caller;
 mod denial;
@@ -22,6 +23,7 @@ mod keys;
 mod price;
 mod purse;
 mod rate;
+mod tables;
 mod tier;
 mod weight;
 
@@ -29,16 +31,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use catalog::{Catalog, Resolution, Scope, ServiceTier};
-use store::{CacheTtl, KeyHasher, PresentedKey, Store, Timestamp, UsageRow};
+use store::{CacheTtl, KeyHasher, PicoUsd, PresentedKey, Store, Timestamp, UsageRow};
 
-pub use admission::{Admission, Ask, End, Marks, Place, Tokens};
+pub use admission::{Admission, End, Place, Tokens};
+pub use ask::{Ask, Marks};
 pub use budget::{Alert, BudgetAlert, BudgetWarning, Budgets, Overdrawn, Terms};
 pub use caller::{Caller, Standing};
 pub use denial::Denial;
 pub use gauge::{Gate, RateConfig, Rates};
-pub use price::cost;
+pub use price::{Figures, Tariff, cost, listed};
 pub use rate::Level;
+pub use tables::{PricedBy, Rows, Tables, UnpricedModels};
 pub use weight::Weights;
 
 use admission::Grant;
@@ -85,6 +90,8 @@ pub struct Config {
     pub allow_unknown_models: bool,
     /// The tier of calls for which neither key nor request wishes one.
     pub tier: ServiceTier,
+    /// What becomes of models without a price.
+    pub unpriced: UnpricedModels,
     /// What keys may use where their records say nothing.
     pub rates: RateConfig,
 }
@@ -95,7 +102,7 @@ pub type Book = Arc<dyn Fn(UsageRow) + Send + Sync>;
 /// The policy of one gateway, shared by its workers.
 pub struct Policy {
     config: Config,
-    catalog: Catalog,
+    tables: ArcSwap<Tables>,
     hasher: KeyHasher,
     /// Hash of the static key, compared in constant time because hashes are.
     master: Option<store::KeyHash>,
@@ -105,7 +112,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy over a store. `master` is the static key, if there is one.
+    /// A policy over a store. `catalog` holds the names of the settings; the rows of the store come with
+    /// [`Policy::use_tables`]. `master` is the static key, if there is one.
     pub fn new(
         config: Config,
         catalog: Catalog,
@@ -118,7 +126,8 @@ impl Policy {
         let rates = config.rates.clone();
         let keys = Keys::new(store, config.key_cache, config.key_ttl, config.store_grace, rates);
         let failures = Failures::new(config.failure_limit);
-        Self { config, catalog, hasher, master, keys, failures, book }
+        let tables = ArcSwap::from_pointee(Tables::new(catalog, &Rows::default()));
+        Self { config, tables, hasher, master, keys, failures, book }
     }
 
     /// Budgets that others watch or share too: whoever writes the rows has to tell them what is booked.
@@ -133,9 +142,14 @@ impl Policy {
         &self.keys.budgets
     }
 
-    /// What the catalogue knows, with the operator's mapping.
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
+    /// What holds at the moment.
+    pub fn tables(&self) -> Arc<Tables> {
+        self.tables.load_full()
+    }
+
+    /// From now on these hold. Requests under way go on with those that they were admitted under.
+    pub fn use_tables(&self, tables: Tables) {
+        self.tables.store(Arc::new(tables));
     }
 
     /// Who is calling. Several keys may be presented, the header's first: any valid one admits. `address` is the caller's;
@@ -179,16 +193,24 @@ impl Policy {
 
     /// Whether this caller may do this, and on which model. What a limit gave is given back when a later gate refuses, and
     /// when this is dropped. Nothing is waited for but the store, where a budget's lease has not enough for the request.
-    pub async fn admit(&self, caller: &Arc<Caller>, ask: Ask, now: Now) -> Result<Admission, Denial> {
+    pub async fn admit(&self, caller: &Arc<Caller>, mut ask: Ask, now: Now) -> Result<Admission, Denial> {
+        let tables = ask.tables.take().unwrap_or_else(|| self.tables());
         let unknown = || Denial::UnknownModel { model: ask.model.clone() };
         let Config { scope, place, allow_unknown_models, .. } = &self.config;
         let behind = ask.base_model.as_deref();
-        let resolution = self
-            .catalog
+        let resolution = tables
+            .catalog()
             .resolve_behind(&ask.model, behind, *scope, &place.region, *allow_unknown_models)
             .map_err(|_| unknown())?;
         if !caller.may_use(&resolution.base_id) {
             return Err(Denial::ModelNotAllowed { model: ask.model });
+        }
+        let tariff = tables.tariff(&resolution).map(|(tariff, _)| tariff);
+        let unpriced = self.config.unpriced;
+        // To count costs nothing.
+        if tariff.is_none() && !ask.counting && !unpriced.may_run_unpriced(caller.funding.is_some()) {
+            let budgeted = unpriced.may_run_unpriced(false);
+            return Err(Denial::UnpricedModel { model: ask.model, base_id: resolution.base_id, budgeted });
         }
         let want =
             if ask.counting { Want::Count } else { Want::Run { tokens: ask.most_tokens(&resolution) } };
@@ -196,8 +218,8 @@ impl Policy {
         // The key decides, then the request.
         let tier = caller.tier().or(ask.tier).unwrap_or(self.config.tier);
         let ask = Ask { tier: Some(tier), ..ask };
-        let hold = self.fund(caller, &ask, &resolution, now).await?;
-        let grant = Grant { permit, rates, weights: self.config.rates.weights, hold };
+        let hold = self.fund(caller, &ask, &resolution, tariff.as_ref(), now).await?;
+        let grant = Grant { tables, permit, rates, weights: self.config.rates.weights, hold };
         let place = place.clone();
         Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, grant, Arc::clone(&self.book)))
     }
@@ -208,15 +230,15 @@ impl Policy {
         caller: &Caller,
         ask: &Ask,
         resolution: &Resolution,
+        tariff: Option<&Tariff>,
         now: Now,
     ) -> Result<Option<Hold>, Denial> {
         let Some(funding) = caller.funding.as_ref().filter(|_| !ask.counting) else { return Ok(None) };
         // A key's own time takes the place of the caller's.
         let hour = ask.caching == Marks::FiveMinutes && caller.cache_ttl() == Some(CacheTtl::OneHour);
         let caching = if hour { Marks::Hour } else { ask.caching };
-        let Some(most) = price::most(resolution, ask, caching) else {
-            return Err(Denial::UnpricedModel { model: ask.model.clone() });
-        };
+        // What has no price costs nothing that could be counted, but who has nothing left may not run it either.
+        let most = tariff.map_or(PicoUsd(1), |tariff| price::most(tariff, resolution, ask, caching));
         self.keys.budgets.hold(funding, most, now).await.map(Some)
     }
 }
@@ -224,12 +246,12 @@ impl Policy {
 impl Policy {
     /// What the name of an admitted request means in another region: the same model, behind a profile of that geography
     /// where there is one. `None` where it would be another model, which the key's lists have not seen.
-    pub fn in_region(&self, admitted: &Resolution, region: &str) -> Option<Resolution> {
+    pub fn in_region(&self, tables: &Tables, admitted: &Resolution, region: &str) -> Option<Resolution> {
         // An ARN is the same everywhere, or nothing.
         if admitted.upstream_id.starts_with("arn:") {
             return Some(admitted.clone());
         }
-        let there = self.catalog.resolve(&admitted.requested, self.config.scope, region, true).ok()?;
+        let there = tables.catalog().resolve(&admitted.requested, self.config.scope, region, true).ok()?;
         (there.base_id == admitted.base_id).then_some(there)
     }
 }

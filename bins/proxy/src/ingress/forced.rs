@@ -28,10 +28,11 @@ impl Passage {
 
     /// The same once more, after what is decided has changed.
     pub(super) fn force(&mut self) -> Result<(), ApiError> {
-        let Decided { tier, ours, cache_ttl } = self.decided;
+        let Decided { tier, ours, cache_ttl, ref tables } = self.decided;
         if self.converts() {
             let ask = Asking {
                 resolution: &self.resolution,
+                tables,
                 beta_headers: &[],
                 lessons: &Lessons::default(),
                 wishes: &self.wishes,

@@ -12,6 +12,7 @@ mod relay;
 mod usage;
 mod version;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bedrock::{Call, EventStream, Operation};
@@ -21,9 +22,10 @@ use convert::converse::Reply;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{Body, RequestBody, Response};
-use policy::{Admission, Ask, End, Marks};
+use policy::{Admission, Ask, End, Marks, Tables};
 use store::{CacheTtl, RowStatus};
 
+use crate::betas::Flags;
 use crate::error::ApiError;
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
@@ -79,6 +81,7 @@ pub(crate) async fn call(
         surface: SURFACE,
         model: id.to_owned(),
         base_model: None,
+        tables: None,
         stream: operation.is_stream(),
         counting: operation == Operation::CountTokens,
         // Three bytes a token, as elsewhere; media are not told from text here.
@@ -97,6 +100,7 @@ pub(crate) async fn call(
         // A tier that the caller wrote itself is its own, and so is the upstream's answer to it; the key's wins.
         ours: forced::is_tiered(operation) && (caller.tier().is_some() || written.is_none()),
         cache_ttl: caller.cache_ttl(),
+        tables: Arc::clone(admission.tables()),
     };
     let mut passage =
         Passage::new(gateway, &context.headers, operation, planned, body, input_estimate, decided);
@@ -110,14 +114,15 @@ pub(crate) async fn call(
     whole(passage, first, admission, record).await
 }
 
-/// What the key and the settings decide about a request.
-#[derive(Clone, Copy)]
+/// What the key, the settings and the operator's rows decide about a request.
 struct Decided {
     /// The tier that is asked for, and whether it is not the caller's own word.
     tier: ServiceTier,
     ours: bool,
     /// Of every cache marker.
     cache_ttl: Option<CacheTtl>,
+    /// Those that it was admitted under.
+    tables: Arc<Tables>,
 }
 
 /// One request on its way.
@@ -186,8 +191,8 @@ impl Passage {
     }
 
     fn filter(&mut self, certain_only: bool) -> bool {
-        let policy = self.gateway.shared.settings.betas.policy(&self.resolution, certain_only);
-        let filtered = betas::filtered(&self.body, self.resolution.model, &policy);
+        let flags = Flags::of(&self.gateway.shared.settings.betas, &self.decided.tables, &self.resolution);
+        let filtered = betas::filtered(&self.body, self.resolution.model, &flags.policy(certain_only));
         let changed = filtered.is_some();
         self.body = filtered.unwrap_or_else(|| self.body.clone());
         changed

@@ -21,7 +21,7 @@ pub(crate) async fn list(gateway: &Gateway, context: &Context) -> Result<Respons
         found.map(percent_decoded)
     };
     let of_the_system = parameter("type").is_none_or(|kind| kind == "SYSTEM_DEFINED");
-    let models = gateway.shared.policy.catalog().list();
+    let models = gateway.shared.policy.tables().catalog().list();
     let mut all: Vec<Value> = Vec::new();
     for model in models.into_iter().filter(|model| of_the_system && caller.may_use(model.id)) {
         let reachable = model.prefixes.iter().filter_map(|prefix| Some((prefix, region(gateway, prefix)?)));
@@ -45,9 +45,10 @@ pub(crate) async fn list(gateway: &Gateway, context: &Context) -> Result<Respons
 pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Result<Response, ApiError> {
     let caller = gateway.authenticate(context).await?;
     if let Some(region) = name::application_profile_region(id) {
-        let behind = profiles::behind(gateway, id, context.now.mono).await;
+        let tables = gateway.shared.policy.tables();
+        let catalog = tables.catalog();
+        let behind = profiles::behind(gateway, catalog, id, context.now.mono).await;
         let behind = behind.map_err(|error| if error.kind == Kind::Invalid { missing() } else { error })?;
-        let catalog = gateway.shared.policy.catalog();
         let resolution = catalog.resolve_behind(id, behind.as_deref(), Scope::Global, region, true);
         let resolution =
             resolution.ok().filter(|found| caller.may_use(&found.base_id)).ok_or_else(missing)?;
@@ -60,7 +61,7 @@ pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Resul
         None => id,
     };
     let found = name::split_prefix(plain).and_then(|(prefix, base)| {
-        let model = gateway.shared.policy.catalog().find(base)?;
+        let model = gateway.shared.policy.tables().catalog().find(base)?;
         let known = model.id == base && model.prefixes.contains(&prefix) && caller.may_use(model.id);
         let region = region(gateway, prefix).unwrap_or(&gateway.targets.first().place.region);
         known.then(|| profile(region, prefix, model))

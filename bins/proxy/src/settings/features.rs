@@ -2,7 +2,7 @@
 
 use catalog::Resolution;
 use clap::Args;
-use convert::{Ttl, native};
+use convert::Ttl;
 
 use super::values::{self, BetaMapping, Flag, Hosts, List, Patterns, Percents, Seconds, Tier, TokenWeights};
 
@@ -157,15 +157,14 @@ impl RateLimits {
 }
 
 impl Betas {
-    /// What was decided about the flags of requests to this model.
-    pub(crate) fn policy(&self, resolution: &Resolution, certain_only: bool) -> native::beta::Policy<'_> {
+    /// What flags become in requests to this model.
+    pub(crate) fn mapping_for(&self, resolution: &Resolution) -> &[(String, Vec<String>)] {
         let mapped = resolution.fits(|id| self.beta_models.any_matches(id));
-        native::beta::Policy {
-            mapping: if mapped { &self.beta_mapping.0 } else { &[] },
-            blocklist: &self.beta_blocklist.0,
-            pass_unknown: self.beta_unknown.eq_ignore_ascii_case("pass"),
-            certain_only,
-        }
+        if mapped { &self.beta_mapping.0 } else { &[] }
+    }
+
+    pub(crate) fn passes_unknown(&self) -> bool {
+        self.beta_unknown.eq_ignore_ascii_case("pass")
     }
 }
 

@@ -259,6 +259,11 @@ pub(crate) struct Models {
     /// Whether a name that nothing knows is passed on to Bedrock; otherwise 404.
     #[arg(long, env = "ALLOW_UNKNOWN_MODELS", default_value = "true", value_name = "BOOL")]
     pub(crate) allow_unknown: Flag,
+    /// What becomes of models without a price: refuse_with_budget (to keys with a budget), refuse, or flag. Their use is
+    /// marked in any case.
+    #[arg(long, env = "UNPRICED_MODELS", default_value = "refuse_with_budget", value_name = "FATE",
+        value_parser = ["refuse_with_budget", "refuse", "flag"], ignore_case = true)]
+    pub(crate) unpriced: String,
     /// How long it is remembered which model is behind an application inference profile, in seconds.
     #[arg(long, env = "INFERENCE_PROFILE_CACHE_TTL_SECONDS", default_value = "3600", value_name = "SECONDS")]
     pub(crate) profile_ttl: Seconds,
@@ -308,6 +313,10 @@ pub(crate) struct StoreSettings {
     /// Database file of the sqlite store.
     #[arg(long, env = "OUTCROP_DB", default_value = "./outcrop.db", value_name = "PATH")]
     pub(crate) database: PathBuf,
+    /// How often names of models, prices and beta flags are read from the store anew, in seconds.
+    #[arg(long, env = "CONFIG_REFRESH_SECONDS", default_value = "30", value_name = "SECONDS",
+        value_parser = values::refresh)]
+    pub(crate) config_refresh: Seconds,
     /// Usage rows waiting in memory; more go to disk.
     #[arg(long, env = "USAGE_QUEUE_ROWS", default_value = "10000", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..))]

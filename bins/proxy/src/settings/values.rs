@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use catalog::ServiceTier;
 
+pub(crate) use boot::mapping::Mapping;
+pub(super) use boot::mapping::json_or_file;
+
 /// true/false/1/0/yes/no/on/off, in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flag(pub(crate) bool);
@@ -122,59 +125,6 @@ impl FromStr for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
-    }
-}
-
-/// `{name: Bedrock id}`, or `{name: {"target": Bedrock id, "base_model": Bedrock id}}` for targets that hide their model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mapping(BTreeMap<String, Target>);
-
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Target {
-    target: String,
-    base_model: Option<String>,
-}
-
-impl FromStr for Mapping {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        #[derive(serde::Deserialize)]
-        #[serde(untagged)]
-        enum Row {
-            Id(String),
-            Target(Target),
-        }
-        let json = json_or_file(text)?;
-        let map: BTreeMap<String, Row> = serde_json::from_str(&json).map_err(|_| {
-            r#"expected a JSON object {name: id} or {name: {"target": id, "base_model": id}}"#.to_owned()
-        })?;
-        let target = |row| match row {
-            Row::Id(target) => Target { target, base_model: None },
-            Row::Target(target) => target,
-        };
-        let map: BTreeMap<_, _> = map.into_iter().map(|(name, row)| (name, target(row))).collect();
-        let empty = |text: &str| text.trim().is_empty();
-        let odd = |(name, row): &(&String, &Target)| {
-            empty(name) || empty(&row.target) || row.base_model.as_deref().is_some_and(empty)
-        };
-        match map.iter().find(odd) {
-            Some((name, _)) => Err(format!("an empty name or id at {name:?}")),
-            None => Ok(Self(map)),
-        }
-    }
-}
-
-impl Mapping {
-    /// Names and where they lead.
-    pub(crate) fn targets(&self) -> Vec<(&str, &str)> {
-        self.0.iter().map(|(name, row)| (name.as_str(), row.target.as_str())).collect()
-    }
-
-    /// Targets and the models behind them, where that was said.
-    pub(crate) fn base_models(&self) -> Vec<(&str, &str)> {
-        self.0.values().filter_map(|row| Some((row.target.as_str(), row.base_model.as_deref()?))).collect()
     }
 }
 
@@ -318,14 +268,6 @@ fn thousandths(text: &str) -> Option<u32> {
     all.parse().ok().filter(|weight| fits && *weight <= 1_000_000)
 }
 
-/// JSON text, or that of the file named after an `@`.
-pub(super) fn json_or_file(text: &str) -> Result<String, String> {
-    match text.trim().strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}")),
-        None => Ok(text.to_owned()),
-    }
-}
-
 /// A path prefix: empty, or `/…` without a slash at its end.
 pub(crate) fn prefix(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
@@ -348,6 +290,13 @@ pub(crate) fn lease_ttl(text: &str) -> Result<Seconds, String> {
     let seconds: Seconds = text.parse()?;
     let range = Duration::from_secs(1)..=Duration::from_hours(1);
     if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 1 to 3600 seconds".to_owned()) }
+}
+
+/// 10 milliseconds to an hour.
+pub(crate) fn refresh(text: &str) -> Result<Seconds, String> {
+    let seconds: Seconds = text.parse()?;
+    let range = Duration::from_millis(10)..=Duration::from_hours(1);
+    if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 0.01 to 3600 seconds".to_owned()) }
 }
 
 /// 1 second to a day.
@@ -385,20 +334,11 @@ mod tests {
 
     #[test]
     fn values_out_of_their_range_are_refused() {
+        assert!(refresh("0").is_err() && refresh("3601").is_err() && refresh("30").is_ok());
         assert!(ping("0.5").is_err() && ping("16").is_err() && ping("15").is_ok());
         assert!("-1".parse::<Seconds>().is_err() && "NaN".parse::<Seconds>().is_err());
         assert!(url("ftp://x").is_err() && url("localhost:80").is_err());
         assert_eq!(url("http://h:1/").unwrap(), "http://h:1");
-        assert!(r#"{"a": 1}"#.parse::<Mapping>().is_err());
-        let mapping = r#"{"a": "b", "c": {"target": "d", "base_model": "e"}, "f": {"target": "g"}}"#;
-        let mapping: Mapping = mapping.parse().unwrap();
-        assert_eq!(mapping.targets(), [("a", "b"), ("c", "d"), ("f", "g")]);
-        assert_eq!(mapping.base_models(), [("d", "e")]);
-        for wrong in
-            [r#"{"a": {"target": "b", "base": "c"}}"#, r#"{"a": {"base_model": "b"}}"#, r#"{"a": " "}"#]
-        {
-            assert!(wrong.parse::<Mapping>().is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -77,7 +77,10 @@ fn eligible(gateway: &Gateway, admission: &Admission) -> Result<Vec<Stop>, ApiEr
         ));
     }
     let stop = |(index, target): (usize, &Target)| {
-        let resolution = shared.policy.in_region(admitted, &target.place.region).filter(|_| open(target))?;
+        let resolution = shared
+            .policy
+            .in_region(admission.tables(), admitted, &target.place.region)
+            .filter(|_| open(target))?;
         target.serves(&resolution).then_some(Stop { target: index, resolution })
     };
     let mut stops: Vec<Stop> = targets.iter().enumerate().filter_map(stop).collect();
