@@ -57,7 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bedrock-sim", &["httpd"]),
     ("convert", &["protocol", "catalog"]),
     ("policy", &["catalog", "store"]),
-    ("keys", &["store", "boot"]),
+    ("keys", &["boot", "catalog", "policy", "store"]),
     (
         "proxy",
         &["bedrock", "bedrock-sim", "boot", "catalog", "convert", "httpd", "policy", "protocol", "store"],

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+pub(crate) mod rows;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -7,7 +9,8 @@ use store::{CacheTtl, Cidr, KeyStatus, ServiceTier, Timestamp};
 
 use crate::{usage::args::Usage, values};
 
-/// Creates, shows, changes, rotates and revokes the keys of an Outcrop gateway, and shows what was used.
+/// Creates, shows, changes, rotates and revokes the keys of an Outcrop gateway, shows what was used, and says what models are
+/// called and cost.
 #[derive(Debug, Parser)]
 #[command(name = "outcrop-keys", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -99,8 +102,27 @@ pub(crate) enum Verb {
     Delete(Delete),
     /// Show what was used: totals, or the calls themselves
     Usage(Usage),
+    /// Names of models: what callers type, and what Bedrock is called with
+    Mapping {
+        #[command(subcommand)]
+        what: rows::Mapping,
+    },
+    /// Prices of models
+    Pricing {
+        #[command(subcommand)]
+        what: rows::Pricing,
+    },
+    /// Beta flags: what becomes of those that callers send
+    Beta {
+        #[command(subcommand)]
+        what: rows::Beta,
+    },
     /// Make or complete the tables of `--store dynamodb`; safe to repeat
     Setup {
+        /// Write the catalogue's prices where there are none, and bring those up to date that were written so
+        #[arg(long, conflicts_with = "check")]
+        prices: bool,
+
         /// Make nothing: only compare, and exit with 4 when something is missing or differs
         #[arg(long)]
         check: bool,

@@ -1,10 +1,14 @@
 //! Key management on the command line, as a library, so that tests can call it.
 //!
-//! `args` is what can be typed, `values` what it means, `verbs`, `rotate`, `usage` and `setup` what is done, `view` what is shown.
+//! `args` is what can be typed, `values` what it means, `verbs`, `rotate`, `usage` and `setup` what is done, `view` what is shown;
+//! `mapping`, `pricing` and `beta` do and show what is about the rows of that name.
 
 mod args;
+mod beta;
 mod budgets;
 mod failure;
+mod mapping;
+mod pricing;
 mod rotate;
 mod setup;
 mod usage;
@@ -74,8 +78,8 @@ fn answer(args: &Args, hash_secret: Option<&str>, stdin: &mut dyn Read) -> Resul
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        if let args::Verb::Setup { check } = args.verb {
-            return setup::run(args, check).await;
+        if let args::Verb::Setup { check, prices } = args.verb {
+            return setup::run(args, check, prices, Timestamp::now()).await;
         }
         let store = verbs::open(args, hash_secret).await?;
         verbs::run(args, store.as_ref(), hash_secret, stdin, Timestamp::now()).await

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 use store::{
-    DynamoDb, DynamoDbSettings,
+    DynamoDb, DynamoDbSettings, Timestamp,
     tables::{State, TableNames, TableState},
 };
 
 use crate::{
     args::{Args, Backend},
     failure::Failure,
+    pricing, verbs,
     view::{self, Answer, Form},
 };
 
@@ -23,8 +24,8 @@ pub(crate) fn settings(args: &Args) -> DynamoDbSettings {
     }
 }
 
-/// Makes what is missing, or with `check` only compares. A table that cannot be used is a conflict.
-pub(crate) async fn run(args: &Args, check: bool) -> Result<Answer, Failure> {
+/// Makes what is missing, or with `check` only compares; with `prices`, the catalogue's are written too. A table that cannot be used is a conflict.
+pub(crate) async fn run(args: &Args, check: bool, prices: bool, now: Timestamp) -> Result<Answer, Failure> {
     let states = match args.store {
         Backend::Sqlite | Backend::Memory => Vec::new(),
         Backend::DynamoDb => DynamoDb::setup(&settings(args), check).await?,
@@ -34,12 +35,26 @@ pub(crate) async fn run(args: &Args, check: bool) -> Result<Answer, Failure> {
             if check { "the tables are not as they should be" } else { "not every table can be mended" };
         return Err(Failure::conflict(format!("{head}:\n{}", lines(&states))));
     }
+    let written = if prices {
+        Some(pricing::write_defaults(verbs::open(args, None).await?.as_ref(), now).await?)
+    } else {
+        None
+    };
     let text = match Form::of(args) {
-        Form::Json => view::json(&Shown { tables: states.iter().map(Table::of).collect() })?,
+        Form::Json => {
+            view::json(&Shown { tables: states.iter().map(Table::of).collect(), prices_written: written })?
+        }
         Form::Quiet => String::new(),
         Form::People if args.store == Backend::DynamoDb => lines(&states),
+        Form::People if written.is_some() => String::new(),
         Form::People => "Nothing to set up: this store makes what it needs.\n".to_owned(),
     };
+    if let (Form::People, Some(written)) = (Form::of(args), written) {
+        return Ok(Answer {
+            text: format!("{text}{written} prices of the catalogue written.\n"),
+            notes: Vec::new(),
+        });
+    }
     Ok(Answer { text, notes: Vec::new() })
 }
 
@@ -55,6 +70,8 @@ fn lines(states: &[TableState]) -> String {
 #[derive(Serialize)]
 struct Shown<'a> {
     tables: Vec<Table<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prices_written: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -86,8 +103,7 @@ mod tests {
 
     #[test]
     fn every_table_can_be_given_another_name() {
-        let flags = ["api-keys", "usage", "usage-stats", "ledger", "meta"]
-            .map(|table| format!("--{table}-table=my-{table}"));
+        let flags = store::tables::TABLES.map(|table| format!("--{0}-table=my-{0}", table.name));
         let line = ["outcrop-keys", "setup", "--region=r"].into_iter().map(str::to_owned).chain(flags);
         let settings = settings(&Args::try_parse_from(line).unwrap());
         assert_eq!(settings.region.as_deref(), Some("r"));

@@ -1,6 +1,7 @@
 //! What a typed value means. The texts of the errors are shown behind the name of the flag.
 
-use store::{KeyStatus, RowStatus, Timestamp};
+use catalog::Scope;
+use store::{KeyStatus, PicoUsd, RowStatus, Timestamp, config::MOST_MICRO_USD};
 
 /// `90d` in milliseconds. Nothing that lasts no time or more than a century.
 pub(crate) fn duration_millis(text: &str) -> Result<i64, String> {
@@ -54,20 +55,10 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Dollars, exactly: digits and up to six decimals, from 0.000001 to 1000000.
 pub(crate) fn micro_dollars(text: &str) -> Result<u64, String> {
-    const MICRO: u64 = 1_000_000;
-    const MOST: u64 = 1_000_000 * MICRO;
-    let wrong = || "dollars with at most six decimals, as in 25 or 0.50".to_owned();
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
-        return Err(wrong());
-    }
-    let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| wrong())?;
-    let whole: Option<u64> = whole.parse().ok();
-    whole
-        .and_then(|whole| whole.checked_mul(MICRO)?.checked_add(fraction))
-        .filter(|micro| (1..=MOST).contains(micro))
-        .ok_or_else(|| "between 0.000001 and 1000000 dollars".to_owned())
+    const MOST: u64 = 1_000_000_000_000;
+    let micro = decimal(text, 6).ok_or("dollars with at most six decimals, as in 25 or 0.50")?;
+    let fits = (1..=MOST).contains(&micro);
+    if fits { Ok(micro) } else { Err("between 0.000001 and 1000000 dollars".to_owned()) }
 }
 
 /// A status by its name.
@@ -76,6 +67,68 @@ pub(crate) fn status(text: &str) -> Result<KeyStatus, String> {
         .into_iter()
         .find(|status| status.as_str() == text)
         .ok_or_else(|| "active, revoked or expired".to_owned())
+}
+
+/// Which profiles ids without a prefix get.
+pub(crate) fn scope(text: &str) -> Result<Scope, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "global" => Ok(Scope::Global),
+        "geo" => Ok(Scope::Geo),
+        "base" => Ok(Scope::Base),
+        _ => Err("global, geo or base".to_owned()),
+    }
+}
+
+/// A price that may be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maybe {
+    Some(u64),
+    None,
+}
+
+/// USD per million tokens as micro-dollars, to the digit.
+pub(crate) fn price(text: &str) -> Result<u64, String> {
+    let micro =
+        decimal(text, 6).ok_or("USD per million tokens with at most six decimals, as in 3 or 0.075")?;
+    if micro > MOST_MICRO_USD {
+        return Err(
+            "prices are USD per million tokens, from 0 to 1000; was this meant for one token?".to_owned()
+        );
+    }
+    Ok(micro)
+}
+
+/// The same, or `none`.
+pub(crate) fn price_or_none(text: &str) -> Result<Maybe, String> {
+    if text.eq_ignore_ascii_case("none") { Ok(Maybe::None) } else { price(text).map(Maybe::Some) }
+}
+
+/// `1.1` as 110.
+pub(crate) fn multiplier(text: &str) -> Result<u16, String> {
+    decimal(text, 2)
+        .and_then(|percent| u16::try_from(percent).ok())
+        .filter(|percent| (100..=1000).contains(percent))
+        .ok_or_else(|| "a factor from 1 to 10 with at most two decimals, as in 1.1".to_owned())
+}
+
+/// Micro-dollars in dollars: `0.075`, `3.00`.
+pub(crate) fn usd(micro: u64) -> String {
+    PicoUsd(u128::from(micro) * 1_000_000).to_string()
+}
+
+/// A decimal number in units of its last place.
+fn decimal(text: &str, places: usize) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) {
+        return None;
+    }
+    // Noughts at the end say nothing: `1.10` is `1.1`.
+    let part = part.trim_end_matches('0');
+    if part.len() > places {
+        return None;
+    }
+    format!("{whole}{part:0<places$}").parse().ok()
 }
 
 #[cfg(test)]
@@ -161,6 +214,26 @@ mod tests {
         ] {
             assert!(micro_dollars(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn prices_are_exact_and_bounded() {
+        for (text, micro) in
+            [("3", 3_000_000), ("0.075", 75_000), ("0.000001", 1), ("1000.00", 1_000_000_000), ("0", 0)]
+        {
+            assert_eq!(price(text), Ok(micro));
+        }
+        assert_eq!((usd(75_000), usd(3_000_000)), ("0.075".to_owned(), "3.00".to_owned()));
+        for wrong in ["", "-1", "1e3", "1,5", ".5", "0.0000001", "1000.000001", "3000000", "$3", "NaN", " 1"]
+        {
+            assert!(price(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            (price_or_none("none"), price_or_none("1")),
+            (Ok(Maybe::None), Ok(Maybe::Some(1_000_000)))
+        );
+        assert_eq!((multiplier("1.10"), multiplier("10")), (Ok(110), Ok(1000)));
+        assert!(multiplier("0.9").is_err() && multiplier("1.005").is_err() && multiplier("11").is_err());
     }
 
     #[test]

@@ -10,8 +10,9 @@ use store::{
 
 use crate::{
     args::{Args, Backend, Create, Field, List, Update, Verb, Wishes},
+    beta,
     failure::Failure,
-    rotate, setup, usage,
+    mapping, pricing, rotate, setup, usage,
     view::{self, Answer, Form},
 };
 
@@ -34,8 +35,8 @@ pub(crate) async fn open(args: &Args, secret: Option<&str>) -> Result<Arc<dyn St
             ));
         }
     }
-    // Only `create` makes a database: elsewhere a missing one is most likely a wrong path.
-    let makes = matches!(args.verb, Verb::Create(_));
+    // Only `create` and `setup` make a database: elsewhere a missing one is most likely a wrong path.
+    let makes = matches!(args.verb, Verb::Create(_) | Verb::Setup { .. });
     if !makes && !args.db.exists() {
         let path = args.db.display();
         return Err(Failure::failed(format!("no database at {path}; name it with --db or OUTCROP_DB")));
@@ -70,6 +71,9 @@ pub(crate) async fn run(
             let switched = switch(store, record, None, now).await?;
             view::switched(&switched, form, now)
         }
+        Verb::Mapping { what } => mapping::run(args, store, what, form, now).await,
+        Verb::Pricing { what } => pricing::run(store, what, stdin, form, now).await,
+        Verb::Beta { what } => beta::run(store, what, form, now).await,
         // What makes the store has been done without one.
         Verb::Setup { .. } => Ok(Answer::default()),
     }

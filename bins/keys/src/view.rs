@@ -198,6 +198,20 @@ pub(crate) fn deleted(key_id: &KeyId, form: Form) -> Result<Answer, Failure> {
     Ok(Answer { text, notes: Vec::new() })
 }
 
+/// A row that is gone.
+pub(crate) fn removed(id: &str, form: Form) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct Removed<'a> {
+        removed: &'a str,
+    }
+    let text = match form {
+        Form::Json => json(&Removed { removed: id })?,
+        Form::Quiet => format!("{id}\n"),
+        Form::People => format!("{id} is removed.\n"),
+    };
+    Ok(Answer { text, notes: Vec::new() })
+}
+
 fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String)> {
     let patterns = |list: &Option<Vec<String>>| list.as_ref().map(|list| list.join(", "));
     let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
@@ -271,7 +285,6 @@ fn table(keys: &[KeyRecord], now: Timestamp) -> String {
         ]
         .map(String::from),
     ];
-    let day = |at: Timestamp| at.to_string().chars().take("2026-11-21".len()).collect::<String>();
     let maybe_day = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), day);
     for record in keys {
         rows.push([
@@ -289,6 +302,11 @@ fn table(keys: &[KeyRecord], now: Timestamp) -> String {
         ]);
     }
     columns(&rows)
+}
+
+/// The day of an instant.
+pub(crate) fn day(at: Timestamp) -> String {
+    at.to_string().chars().take("2026-11-21".len()).collect()
 }
 
 /// `100/–/5`: where a key has none of its own, the default holds.
@@ -342,7 +360,7 @@ pub(crate) fn ids(ids: impl IntoIterator<Item = impl std::fmt::Display>) -> Stri
     })
 }
 
-fn aligned(lines: &[(&str, String)]) -> String {
+pub(crate) fn aligned(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "{name:width$}  {value}");
