@@ -195,7 +195,7 @@ impl Gate {
         let booked = usage.stop().await;
         // Extended until the last row was booked.
         tending.abort();
-        budgets.close().await;
+        budgets.close(Timestamp::now()).await;
         tracing::info!(usage_rows = booked.written, lost = booked.lost, "outcrop-proxy has stopped");
         if let Some(simulator) = simulator {
             simulator.stop().await;

@@ -8,18 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use store::{
-    BudgetAsk, BudgetGrant, BudgetLimits, KeyId, KeyRecord, LeaseHolder, PaidBy, Period, PicoUsd, Store,
-    Timestamp, UsageRow,
+    Allowance, BudgetAsk, BudgetGrant, BudgetPlan, KeyId, KeyRecord, LeaseHolder, PaidBy, Period, PicoUsd,
+    Store, Timestamp, UsageRow,
 };
 
+use crate::alert::{self, Alert};
 use crate::purse::{Begun, Care, Hold, Purse};
 use crate::{Denial, Now};
 
 /// How often the store is asked for one request.
 const TRIES: usize = 10;
-
-/// What is told when a share of a budget is reached: once a period and process.
-pub type Alert = Arc<dyn Fn(&BudgetAlert) + Send + Sync>;
 
 /// How budgets are shared and watched.
 #[derive(Clone)]
@@ -62,21 +60,6 @@ impl std::fmt::Debug for Terms {
     }
 }
 
-/// A share of a budget was reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BudgetAlert {
-    /// Whose budget.
-    pub key_id: KeyId,
-    /// Which.
-    pub period: Period,
-    /// The share.
-    pub percent: u8,
-    /// What is spent, as far as this process knows.
-    pub spent: PicoUsd,
-    /// The budget.
-    pub limit: PicoUsd,
-}
-
 /// The budgets of a caller that are nearly spent, and to how many percent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetWarning(pub Vec<(Period, u64)>);
@@ -97,9 +80,9 @@ impl std::fmt::Display for BudgetWarning {
 pub struct Overdrawn {
     /// The budget with the least left.
     pub period: Period,
-    /// What it is.
+    /// What it is, with what it is extended by.
     pub limit: PicoUsd,
-    /// What is booked.
+    /// What is booked, since its last reset.
     pub spent: PicoUsd,
     /// What is set aside for requests that run.
     pub held: PicoUsd,
@@ -112,18 +95,19 @@ pub struct Overdrawn {
 }
 
 impl Overdrawn {
-    fn new(limits: &BudgetLimits, need: u128, grant: &BudgetGrant, now: Timestamp) -> Option<Self> {
+    fn new(allowance: &Allowance, need: u128, grant: &BudgetGrant, now: Timestamp) -> Option<Self> {
+        let spent = |period| allowance.counted(period, grant.spent.get(period));
         let left = |(period, limit): &(Period, PicoUsd)| {
             let signed = |amount: u128| i128::try_from(amount).unwrap_or(i128::MAX);
-            signed(limit.0).saturating_sub(signed(grant.spent.get(*period).0))
+            signed(limit.0).saturating_sub(signed(spent(*period).0))
         };
-        let (period, limit) = limits.set().min_by_key(left)?;
+        let (period, limit) = allowance.limits.set().min_by_key(left)?;
         let resets_at = period.resets_at(now);
         let wait = resets_at.map(|at| at.unix_millis().saturating_sub(now.unix_millis()));
         Some(Self {
             period,
             limit,
-            spent: grant.spent.get(period),
+            spent: spent(period),
             held: grant.leased,
             need: PicoUsd(need),
             resets_at,
@@ -136,7 +120,7 @@ impl Overdrawn {
 #[derive(Clone, Debug)]
 pub(crate) struct Funding {
     purse: Arc<Purse>,
-    limits: BudgetLimits,
+    plan: BudgetPlan,
 }
 
 /// The purses of all keys that have a budget. The lock of the map is taken when a record is read from the store and when
@@ -165,12 +149,12 @@ impl Budgets {
 
     /// What pays for this key; `None` where it has no budget.
     pub(crate) fn of(&self, record: &KeyRecord) -> Option<Funding> {
-        let limits = record.budgets();
-        limits.set().next()?;
+        let plan = record.budgets();
+        plan.limits.set().next()?;
         let mut purses = self.purses();
         let new = || Arc::new(Purse::new(record.key_id.clone(), Arc::clone(&self.terms)));
         let purse = purses.entry(record.key_id.clone()).or_insert_with(new);
-        Some(Funding { purse: Arc::clone(purse), limits })
+        Some(Funding { purse: Arc::clone(purse), plan })
     }
 
     /// Holds an amount of the caller's budgets: at once while the lease has it, else after asking the store.
@@ -180,36 +164,37 @@ impl Budgets {
         amount: PicoUsd,
         now: Now,
     ) -> Result<Hold, Denial> {
-        let Funding { purse, limits } = funding;
-        if let Some(hold) = purse.hold(limits, amount.0, now) {
+        let Funding { purse, plan } = funding;
+        if let Some(hold) = purse.hold(&plan.at(now.wall), amount.0, now) {
             return Ok(hold);
         }
         let (own, before) = (Arc::clone(self), purse.news());
-        let (purse, limits) = (Arc::clone(purse), *limits);
-        let task = tokio::spawn(async move { own.ask_and_hold(&purse, limits, amount.0, before, now).await });
+        let (purse, plan) = (Arc::clone(purse), *plan);
+        let task = tokio::spawn(async move { own.ask_and_hold(&purse, plan, amount.0, before, now).await });
         task.await.unwrap_or(Err(Denial::StoreAway))
     }
 
     async fn ask_and_hold(
         &self,
         purse: &Arc<Purse>,
-        limits: BudgetLimits,
+        plan: BudgetPlan,
         amount: u128,
         before: u64,
         now: Now,
     ) -> Result<Hold, Denial> {
         let _turn = purse.turn.lock().await;
+        let allowance = plan.at(now.wall);
         // Somebody else may have asked meanwhile, and brought enough for all or a no for all.
-        if let Some(hold) = purse.hold(&limits, amount, now) {
+        if let Some(hold) = purse.hold(&allowance, amount, now) {
             return Ok(hold);
         }
-        if let Some(denial) = purse.denied_since(before, &limits, amount) {
+        if let Some(denial) = purse.denied_since(before, &allowance, amount) {
             return Err(denial);
         }
         // Those who need less may take what was brought before we can.
         for _ in 0..TRIES {
-            self.ask(purse, &limits, amount, now.wall).await?;
-            if let Some(hold) = purse.hold(&limits, amount, now) {
+            self.ask(purse, &plan, amount, now.wall).await?;
+            if let Some(hold) = purse.hold(&allowance, amount, now) {
                 return Ok(hold);
             }
         }
@@ -220,18 +205,19 @@ impl Budgets {
     async fn ask(
         &self,
         purse: &Purse,
-        limits: &BudgetLimits,
+        plan: &BudgetPlan,
         amount: u128,
         at: Timestamp,
     ) -> Result<(), Denial> {
-        let Begun { give_back, need, now } = purse.begin(limits, amount, at);
+        let allowance = plan.at(at);
+        let Begun { give_back, need, now } = purse.begin(plan, &allowance, amount, at);
         let expires_at = now.plus_millis(self.terms.ttl_millis());
         let ask = BudgetAsk {
             key_id: purse.key_id.clone(),
             replica: self.terms.replica.clone(),
             need,
             share_percent: self.terms.share_percent,
-            limits: *limits,
+            limits: allowance.ceilings(),
             at,
             now,
             expires_at,
@@ -239,7 +225,7 @@ impl Budgets {
         let answer = self.exchange(give_back, &ask).await;
         let denial = match &answer {
             Ok(grant) if amount > 0 && grant.granted == PicoUsd::ZERO && need > PicoUsd::ZERO => {
-                Overdrawn::new(limits, amount, grant, at).map(|why| Denial::BudgetExceeded(Box::new(why)))
+                Overdrawn::new(&allowance, amount, grant, at).map(|why| Denial::BudgetExceeded(Box::new(why)))
             }
             Ok(_) => None,
             Err(error) => {
@@ -247,7 +233,7 @@ impl Budgets {
                 Some(Denial::StoreAway)
             }
         };
-        purse.end(limits, amount, expires_at, answer.as_ref().map_err(|_| ()), denial.clone());
+        purse.end(&allowance, amount, expires_at, answer.as_ref().map_err(|_| ()), denial.clone());
         denial.map_or(Ok(()), Err)
     }
 
@@ -266,6 +252,7 @@ impl Budgets {
     /// Looks after all leases: extends those in use, renews those that run low, gives back those that nobody uses.
     pub async fn tend(&self, now: Timestamp) {
         let purses: Vec<_> = self.purses().values().cloned().collect();
+        let news = purses.iter().flat_map(|purse| purse.untold()).collect();
         let (mut extend, mut rest) = (Vec::new(), Vec::new());
         for purse in purses {
             let care = purse.care(now);
@@ -281,7 +268,7 @@ impl Budgets {
         for (purse, _turn, care) in rest {
             let done = match care {
                 Care::Nothing | Care::Extend => true,
-                Care::Renew(limits) => self.ask(&purse, &limits, 0, now).await.is_ok(),
+                Care::Renew(plan) => self.ask(&purse, &plan, 0, now).await.is_ok(),
                 Care::GiveBack => self.give_back(&purse).await,
             };
             // The store is away: what is in use is more urgent next time.
@@ -289,8 +276,9 @@ impl Budgets {
                 break;
             }
         }
-        let mut purses = self.purses();
-        purses.retain(|_, purse| Arc::strong_count(purse) > 1 || !purse.is_idle(now));
+        self.purses().retain(|_, purse| Arc::strong_count(purse) > 1 || !purse.is_idle(now));
+        // Last: leases are more urgent.
+        alert::tell(self.store.as_ref(), &self.terms.alert, news, now).await;
     }
 
     async fn extend(&self, leases: &[(Arc<Purse>, tokio::sync::OwnedMutexGuard<()>)], now: Timestamp) {
@@ -321,9 +309,12 @@ impl Budgets {
         released.is_ok()
     }
 
-    /// Gives back what is left, when everything is booked. What waits on disk keeps its lease until that ends.
-    pub async fn close(&self) {
+    /// Gives back what is left, when everything is booked, and tells what is still to be told. What waits on disk keeps its
+    /// lease until that ends.
+    pub async fn close(&self, now: Timestamp) {
         let purses: Vec<_> = self.purses().values().cloned().collect();
+        let news = purses.iter().flat_map(|purse| purse.untold()).collect();
+        alert::tell(self.store.as_ref(), &self.terms.alert, news, now).await;
         for purse in purses {
             let _turn = purse.turn.lock().await;
             if !self.give_back(&purse).await {

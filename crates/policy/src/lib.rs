@@ -12,6 +12,7 @@
 //! Time is an argument ([`Now`]); nothing here reads a clock except the drop of an unsettled admission.
 
 mod admission;
+mod alert;
 mod ask;
 mod budget;
 mod caller;
@@ -36,8 +37,9 @@ use catalog::{Catalog, Resolution, Scope, ServiceTier};
 use store::{CacheTtl, KeyHasher, PicoUsd, PresentedKey, Store, Timestamp, UsageRow};
 
 pub use admission::{Admission, End, Place, Tokens};
+pub use alert::{Alert, BudgetAlert};
 pub use ask::{Ask, Marks};
-pub use budget::{Alert, BudgetAlert, BudgetWarning, Budgets, Overdrawn, Terms};
+pub use budget::{BudgetWarning, Budgets, Overdrawn, Terms};
 pub use caller::{Caller, Standing};
 pub use denial::Denial;
 pub use gauge::{Gate, RateConfig, Rates};

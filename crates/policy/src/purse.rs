@@ -6,9 +6,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::{BudgetGrant, BudgetLimits, ByPeriod, KeyId, Period, PicoUsd, Timestamp};
+use store::{Allowance, BudgetGrant, BudgetPlan, ByPeriod, KeyId, Period, PicoUsd, Timestamp};
 
-use crate::budget::{BudgetAlert, BudgetWarning, Terms};
+use crate::alert::BudgetAlert;
+use crate::budget::{BudgetWarning, Terms};
 use crate::{Denial, Now};
 
 /// From this share of a budget on, replies say so.
@@ -27,7 +28,9 @@ pub(crate) struct Purse {
 /// Amounts are pico-dollars. All arithmetic saturates: budgets end far below where that happens.
 #[derive(Debug, Default)]
 struct Book {
-    limits: BudgetLimits,
+    plan: BudgetPlan,
+    /// Under which the lease was granted.
+    allowance: Allowance,
     /// As the store has it.
     lease: i128,
     ends: Option<Timestamp>,
@@ -44,6 +47,8 @@ struct Book {
     used: Option<Timestamp>,
     last_grant: i128,
     low: bool,
+    /// Shares that were reached and nobody has been told of.
+    untold: Vec<BudgetAlert>,
 }
 
 /// What is known to be spent, for what is told and not for what is decided.
@@ -54,11 +59,23 @@ struct Seen {
     alerted: ByPeriod<u8>,
 }
 
+impl Seen {
+    /// Where a budget is another than before, its shares have not been reached yet.
+    fn forget_alerts(&mut self, before: &Allowance, now: &Allowance) {
+        for period in Period::ALL {
+            let of = |allowance: &Allowance| (allowance.limits.get(period), allowance.forgiven.get(period));
+            if of(before) != of(now) {
+                *self.alerted.get_mut(period) = 0;
+            }
+        }
+    }
+}
+
 /// How the last ask ended, for those who waited for it.
 #[derive(Debug, Default)]
 struct News {
     count: u64,
-    denial: Option<(BudgetLimits, u128, Denial)>,
+    denial: Option<(Allowance, u128, Denial)>,
 }
 
 impl Book {
@@ -88,38 +105,40 @@ impl Book {
 
     /// The budgets that are nearly spent.
     fn warnings(&self) -> Vec<(Period, u64)> {
-        let used =
-            self.limits.set().map(|(period, limit)| (period, percent(self.seen.spent.get(period), limit)));
+        let used = self.allowance.limits.set().map(|(period, limit)| {
+            let spent = self.allowance.counted(period, PicoUsd(self.seen.spent.get(period)));
+            (period, percent(spent, limit))
+        });
         used.filter(|(_, percent)| *percent >= WARN_PERCENT.into()).collect()
     }
 
-    /// The shares that were reached since this was last asked, each once a period.
-    fn crossed(&mut self, terms: &Terms, key_id: &KeyId) -> Vec<BudgetAlert> {
-        let mut alerts = Vec::new();
-        for (period, limit) in self.limits.set() {
-            let spent = self.seen.spent.get(period);
+    /// Notes the shares that were reached since this was last asked, each once a period.
+    fn note_crossed(&mut self, terms: &Terms, key_id: &KeyId) {
+        let Some(at) = self.seen.at else { return };
+        for (period, limit) in self.allowance.limits.set() {
+            let spent = self.allowance.counted(period, PicoUsd(self.seen.spent.get(period)));
             let used = percent(spent, limit);
             let alerted = self.seen.alerted.get_mut(period);
             for share in terms.alert_percents.iter().filter(|share| u64::from(**share) <= used) {
                 if *share > *alerted {
                     *alerted = *share;
-                    let spent = PicoUsd(spent);
-                    alerts.push(BudgetAlert {
+                    self.untold.push(BudgetAlert {
                         key_id: key_id.clone(),
                         period,
                         percent: *share,
                         spent,
                         limit,
+                        forgiven: self.allowance.forgiven.get(period),
+                        at,
                     });
                 }
             }
         }
-        alerts
     }
 }
 
-fn percent(spent: u128, limit: PicoUsd) -> u64 {
-    u64::try_from(spent.saturating_mul(100) / limit.0.max(1)).unwrap_or(u64::MAX)
+fn percent(spent: PicoUsd, limit: PicoUsd) -> u64 {
+    u64::try_from(spent.0.saturating_mul(100) / limit.0.max(1)).unwrap_or(u64::MAX)
 }
 
 fn signed(amount: u128) -> i128 {
@@ -137,11 +156,11 @@ impl Purse {
     }
 
     /// Holds an amount, if the lease has it. Nobody is asked.
-    pub(crate) fn hold(self: &Arc<Self>, limits: &BudgetLimits, amount: u128, now: Now) -> Option<Hold> {
+    pub(crate) fn hold(self: &Arc<Self>, allowance: &Allowance, amount: u128, now: Now) -> Option<Hold> {
         let mut book = self.book();
         book.look(now.wall);
         // Other budgets than those that the lease was granted under: ask again.
-        if book.limits != *limits || !book.is_alive(now.wall) || book.free() < signed(amount) {
+        if book.allowance != *allowance || !book.is_alive(now.wall) || book.free() < signed(amount) {
             return None;
         }
         book.held = book.held.saturating_add(signed(amount));
@@ -157,27 +176,35 @@ impl Purse {
     }
 
     /// What an ask that ended after `before` says of this one too: what was refused to less is refused to more.
-    pub(crate) fn denied_since(&self, before: u64, limits: &BudgetLimits, amount: u128) -> Option<Denial> {
+    pub(crate) fn denied_since(&self, before: u64, allowance: &Allowance, amount: u128) -> Option<Denial> {
         let book = self.book();
         let (of, less, denial) = book.news.denial.as_ref()?;
-        (book.news.count > before && of == limits && *less <= amount).then(|| denial.clone())
+        (book.news.count > before && of == allowance && *less <= amount).then(|| denial.clone())
     }
 
     /// Begins an ask: what must be given back first, and what is needed from the store. A lease that has ended is none.
-    pub(crate) fn begin(&self, limits: &BudgetLimits, amount: u128, now: Timestamp) -> Begun {
+    pub(crate) fn begin(
+        &self,
+        plan: &BudgetPlan,
+        allowance: &Allowance,
+        amount: u128,
+        now: Timestamp,
+    ) -> Begun {
         let mut book = self.book();
         book.look(now);
         let now = book.latest.map_or(now, |latest| latest.max(now));
         let mut give_back = PicoUsd::ZERO;
         if !book.is_alive(now) {
             book.lease = 0;
-        } else if book.limits != *limits {
+        } else if book.allowance != *allowance {
             // Under a new budget nothing old is spent; what is held stays.
             let free = book.free().max(0);
             book.lease -= free;
             give_back = PicoUsd(free.unsigned_abs());
         }
-        book.limits = *limits;
+        let before = std::mem::replace(&mut book.allowance, *allowance);
+        book.seen.forget_alerts(&before, allowance);
+        book.plan = *plan;
         book.asking = true;
         let need = signed(amount).saturating_sub(book.free()).max(0);
         Begun { give_back, need: PicoUsd(need.unsigned_abs()), now }
@@ -186,7 +213,7 @@ impl Purse {
     /// The store has answered an ask that has begun; `denial` is what it comes to for whoever needed `amount`.
     pub(crate) fn end(
         &self,
-        limits: &BudgetLimits,
+        allowance: &Allowance,
         amount: u128,
         ends: Timestamp,
         answer: Result<&BudgetGrant, ()>,
@@ -207,16 +234,13 @@ impl Purse {
         }
         book.low = false;
         book.news.count += 1;
-        book.news.denial = denial.map(|denial| (*limits, amount, denial));
-        let alerts = book.crossed(&self.terms, &self.key_id);
-        drop(book);
-        self.tell(&alerts);
+        book.news.denial = denial.map(|denial| (*allowance, amount, denial));
+        book.note_crossed(&self.terms, &self.key_id);
     }
 
-    fn tell(&self, alerts: &[BudgetAlert]) {
-        for alert in alerts {
-            (self.terms.alert)(alert);
-        }
+    /// What there is to tell, each once.
+    pub(crate) fn untold(&self) -> Vec<BudgetAlert> {
+        std::mem::take(&mut self.book().untold)
     }
 
     fn let_go(&self, amount: i128) {
@@ -239,9 +263,7 @@ impl Purse {
                 *spent = spent.saturating_add(cost);
             }
         }
-        let alerts = book.crossed(&self.terms, &self.key_id);
-        drop(book);
-        self.tell(&alerts);
+        book.note_crossed(&self.terms, &self.key_id);
     }
 
     /// Whether a row that is booked now is paid from the lease.
@@ -275,7 +297,9 @@ impl Purse {
         if book.ends.is_some_and(|ends| ends.plus_millis(-ttl * 2 / 3) <= now) {
             return Care::Extend;
         }
-        if book.low { Care::Renew(book.limits) } else { Care::Nothing }
+        // What may be spent changes by itself when an extension ends.
+        let changed = book.plan.at(now) != book.allowance;
+        if book.low || changed { Care::Renew(book.plan) } else { Care::Nothing }
     }
 
     /// The lease lasts until then.
@@ -306,7 +330,7 @@ impl Purse {
     /// Whether forgetting it would change nothing.
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let book = self.book();
-        !book.asking && book.held == 0 && book.unbooked == 0 && !book.is_alive(now)
+        !book.asking && book.held == 0 && book.unbooked == 0 && book.untold.is_empty() && !book.is_alive(now)
     }
 }
 
@@ -324,8 +348,8 @@ pub(crate) enum Care {
     Nothing,
     /// It is in use, and ends soon.
     Extend,
-    /// It runs low.
-    Renew(BudgetLimits),
+    /// It runs low, or the budgets are others by now.
+    Renew(BudgetPlan),
     /// Nobody has used it for a while.
     GiveBack,
 }

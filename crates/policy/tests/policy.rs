@@ -696,7 +696,7 @@ async fn a_budget_is_held_before_and_settled_after_and_a_model_without_a_price_i
     assert_eq!(unknown, Denial::UnpricedModel { model, base_id, budgeted: true });
     let counting = Ask { counting: true, ..small() };
     assert!(f.policy.admit(&caller, counting, f.at(0)).await.is_ok(), "to count costs nothing");
-    assert_eq!(record.budgets().total, Some(PicoUsd(150_000_000_000)));
+    assert_eq!(record.budgets().limits.total, Some(PicoUsd(150_000_000_000)));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use serde::{Deserialize, Serialize};
 use time::{Date, Time};
 
 use crate::{Bucket, KeyId, PicoUsd, Timestamp, UsageRow};
@@ -68,7 +69,7 @@ impl fmt::Display for Period {
 }
 
 /// One value for each [`Period`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ByPeriod<T> {
     /// Of [`Period::Total`].
     pub total: T,

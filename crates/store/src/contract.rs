@@ -43,6 +43,7 @@ macro_rules! contract {
                 a_listing_shows_each_key_once_in_order_of_creation
                 a_listing_goes_on_where_it_ended_whatever_was_added
                 a_listing_filters_by_user_status_and_id
+                a_listing_filters_by_name_owner_and_pairs_whatever_the_page
                 a_cursor_from_elsewhere_is_invalid
                 text_is_text_and_never_a_command
                 a_name_gets_its_value_once
@@ -103,6 +104,9 @@ macro_rules! contract {
                 an_extension_reaches_only_what_has_not_ended
                 every_budget_counts_and_the_next_period_is_whole
                 a_lease_from_before_midnight_counts_after_it
+                a_reset_lets_as_much_be_spent_again_and_no_total_changes
+                an_extension_counts_for_every_replica_until_its_moment
+                of_many_who_claim_a_name_one_succeeds_until_its_claim_ends
             );
         }
     };

@@ -335,6 +335,11 @@ impl Store for DynamoDb {
         self.call(move |db| async move { config::remove(&db, kind, &id, version).await }).await
     }
 
+    async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let (key_id, name) = (key_id.clone(), name.to_owned());
+        self.call(|db| async move { budget::claim(&db, &key_id, &name, now, until).await }).await
+    }
+
     async fn probe(&self) -> Result<()> {
         // Removing what is not there is a write too, and leaves nothing behind.
         self.call(|db| async move {

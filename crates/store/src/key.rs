@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    BudgetLimits, ByPeriod, CacheTtl, Cidr, Error, NewKey, PicoUsd, Previous, Result, ServiceTier, Timestamp,
+    BudgetChange, BudgetPlan, ByPeriod, CacheTtl, Cidr, Error, NewKey, Period, Previous, Result, ServiceTier, Timestamp,
     base62,
 };
 
@@ -177,6 +177,9 @@ pub struct KeyRecord {
     /// Micro-dollars that it may spend in a month (UTC calendar), at least 1; absent = no budget.
     #[serde(default)]
     pub budget_monthly: Option<u64>,
+    /// Resets of these budgets, and what may be spent beyond them for a time.
+    #[serde(default)]
+    pub budget_changes: ByPeriod<BudgetChange>,
     /// At most 16 pairs; keys up to 64, values up to 256 characters.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
@@ -253,6 +256,7 @@ impl KeyRecord {
             budget_total: None,
             budget_daily: None,
             budget_monthly: None,
+            budget_changes: ByPeriod::default(),
             metadata: BTreeMap::new(),
             previous: Vec::new(),
             valid_until: None,
@@ -271,15 +275,10 @@ impl KeyRecord {
     }
 
     /// What it may spend.
-    pub fn budgets(&self) -> BudgetLimits {
-        /// A micro-dollar in pico-dollars.
-        const MICRO: u128 = 1_000_000;
-        let pico = |micro: Option<u64>| micro.map(|micro| PicoUsd(u128::from(micro) * MICRO));
-        ByPeriod {
-            total: pico(self.budget_total),
-            monthly: pico(self.budget_monthly),
-            daily: pico(self.budget_daily),
-        }
+    pub fn budgets(&self) -> BudgetPlan {
+        let limits =
+            ByPeriod { total: self.budget_total, monthly: self.budget_monthly, daily: self.budget_daily };
+        BudgetPlan::of_micro(limits, self.budget_changes)
     }
 
     /// Whether the record keeps the rules of its fields. Every backend asks before it writes one.
@@ -304,6 +303,7 @@ impl KeyRecord {
         at_least_one("budget_total", self.budget_total)?;
         at_least_one("budget_daily", self.budget_daily)?;
         at_least_one("budget_monthly", self.budget_monthly)?;
+        Period::ALL.iter().try_for_each(|period| self.budget_changes.get(*period).check())?;
         if self.metadata.len() > 16 {
             return Err(Error::invalid("metadata: at most 16 pairs"));
         }
@@ -397,7 +397,7 @@ mod tests {
         let mut old = serde_json::to_value(record(1)).unwrap();
         let members = ["rate_limit", "tpm_limit", "concurrency_limit", "target", "allowed_ips", "previous"];
         let more = ["service_tier", "cache_ttl", "budget_total", "budget_daily", "budget_monthly"];
-        for member in members.into_iter().chain(more) {
+        for member in members.into_iter().chain(more).chain(["budget_changes"]) {
             assert!(old.as_object_mut().unwrap().remove(member).is_some(), "{member}");
         }
         let read: KeyRecord = serde_json::from_value(old).unwrap();
@@ -413,6 +413,7 @@ mod tests {
             budget_total: None,
             budget_daily: None,
             budget_monthly: None,
+            budget_changes: ByPeriod::default(),
             ..record(1)
         };
         assert_eq!(read, expected);

@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod agreement;
+mod allowance;
 mod base62;
 mod budget;
 mod cidr;
@@ -32,6 +33,7 @@ pub mod usage;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use allowance::{Allowance, BudgetChange, BudgetExtension, BudgetPlan, BudgetReset};
 pub use budget::{BudgetAsk, BudgetGrant, BudgetLimits, ByPeriod, LeaseHolder, PaidBy, Period};
 pub use cidr::Cidr;
 pub use config::{

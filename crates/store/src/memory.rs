@@ -37,6 +37,8 @@ struct State {
     /// By key and replica: what it has, and until when.
     leases: BTreeMap<(KeyId, String), (i128, Timestamp)>,
     config: BTreeMap<(ConfigKind, String), ConfigRow>,
+    /// By key and name: until when.
+    claims: BTreeMap<(KeyId, String), Timestamp>,
 }
 
 impl State {
@@ -352,6 +354,17 @@ impl Store for Memory {
         }
         state.config.remove(&place);
         Ok(())
+    }
+
+    async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let mut state = self.state();
+        state.claims.retain(|_, ends| *ends > now);
+        let place = (key_id.clone(), name.to_owned());
+        let is_first = !state.claims.contains_key(&place);
+        if is_first {
+            state.claims.insert(place, until);
+        }
+        Ok(is_first)
     }
 
     async fn probe(&self) -> Result<()> {

@@ -215,6 +215,11 @@ impl Store for Sqlite {
         self.write(move |db| config::remove(db, kind, &id, version)).await
     }
 
+    async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let (key_id, name) = (key_id.clone(), name.to_owned());
+        self.write(move |db| budget::claim(db, &key_id, &name, now, until)).await
+    }
+
     async fn probe(&self) -> Result<()> {
         // The writer's transaction takes the write lock, so this answers for both sides.
         self.write(|db| schema::meta(db, schema::VERSION).map(|_| ())).await

@@ -1,6 +1,6 @@
 //! The interface that policy and programs are written against.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 
@@ -44,6 +44,8 @@ use crate::{
 /// **Configuration.** A row of a kind has an id and a version. Of two calls that put the same new row, or take the place of
 /// the same version, one succeeds and the other gets `Conflict`. What a row's members mean is not the backend's affair:
 /// [`config`](crate::config) checks them.
+///
+/// **Claims.** Of any number who claim a name for a key, at once or one after the other, one succeeds, until its claim ends.
 ///
 /// **Meta.** A name gets its value once; everybody who puts it gets the value that stands.
 ///
@@ -148,6 +150,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes a row, where `version` is given that version of it alone. `NotFound`; `Conflict` when it has another version.
     async fn remove_config_row(&self, kind: ConfigKind, id: &str, version: Option<u64>) -> Result<()>;
 
+    /// Claims a name for a key until an instant: true for the first who does, and false for everybody after it, until
+    /// then. A claim that has ended at `now` is none.
+    async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
+
     /// Whether the store answers and would let one write, for readiness.
     async fn probe(&self) -> Result<()>;
 }
@@ -161,6 +167,12 @@ pub struct KeyFilter {
     pub status: Option<(KeyStatus, Timestamp)>,
     /// Only those whose id begins so (letter case counts).
     pub id_prefix: Option<String>,
+    /// Only those of this name.
+    pub name: Option<String>,
+    /// Only those that this owner answers for.
+    pub owner_name: Option<String>,
+    /// Only those with all of these pairs.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl KeyFilter {
@@ -169,6 +181,9 @@ impl KeyFilter {
         self.user_id.as_ref().is_none_or(|user| *user == record.user_id)
             && self.status.is_none_or(|(status, now)| record.status(now) == status)
             && self.id_prefix.as_ref().is_none_or(|prefix| record.key_id.as_str().starts_with(prefix))
+            && self.name.as_ref().is_none_or(|name| *name == record.name)
+            && self.owner_name.as_ref().is_none_or(|owner| record.owner_name.as_ref() == Some(owner))
+            && self.metadata.iter().all(|(key, value)| record.metadata.get(key) == Some(value))
     }
 }
 

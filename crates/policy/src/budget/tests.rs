@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
-use store::{Bucket, ByPeriod, Memory, NewKey, RowStatus};
+use store::{Bucket, BudgetLimits, ByPeriod, Memory, NewKey, RowStatus};
 
 use super::*;
 
@@ -59,11 +59,15 @@ impl Fleet {
     }
 
     async fn hold(&mut self, n: usize, amount: u128) -> Result<(), Denial> {
+        self.hold_under(n, &Self::limits(LIMIT).into(), amount).await
+    }
+
+    async fn hold_under(&mut self, n: usize, plan: &BudgetPlan, amount: u128) -> Result<(), Denial> {
         let now = self.now();
         let replica = &mut self.replicas[n];
         let mut funding =
             replica.budgets.of(&KeyRecord { budget_daily: Some(1), ..self.record.clone() }).unwrap();
-        funding.limits = Self::limits(LIMIT);
+        funding.plan = *plan;
         let hold = replica.budgets.hold(&funding, PicoUsd(amount), now).await?;
         replica.holds.push((hold, amount));
         Ok(())
@@ -291,6 +295,7 @@ async fn shares_of_a_budget_are_told_once_a_period() {
         assert_eq!(warned, (cost == 100 && expected == 3).then(|| "daily=90%".to_owned()));
         fleet.settle(0, |amount| amount);
         fleet.book(0).await;
+        fleet.tend(0).await;
         assert_eq!(told.lock().unwrap().len(), expected, "{cost}");
     }
     assert!(fleet.hold(0, 1).await.is_err());
@@ -299,6 +304,7 @@ async fn shares_of_a_budget_are_told_once_a_period() {
     fleet.millis += 86_400_000;
     fleet.hold(0, 600).await.unwrap();
     fleet.settle(0, |amount| amount);
+    fleet.tend(0).await;
     assert_eq!(told.lock().unwrap().len(), 4);
 }
 
@@ -310,10 +316,105 @@ async fn another_budget_holds_at_the_next_request() {
     let budgets = Arc::clone(&fleet.replicas[0].budgets);
     let mut funding = budgets.of(&KeyRecord { budget_total: Some(1), ..fleet.record.clone() }).unwrap();
     for (limit, amount, fits) in [(2_000, 200, true), (1_100, 1, false), (1_101, 1, true), (500, 1, false)] {
-        funding.limits = Fleet::limits(limit);
+        funding.plan = Fleet::limits(limit).into();
         let held = budgets.hold(&funding, PicoUsd(amount), fleet.now()).await;
         assert_eq!(held.is_ok(), fits, "{limit}");
         fleet.replicas[0].holds.extend(held.ok().map(|hold| (hold, amount)));
     }
     assert_eq!(fleet.used().await, 1_101, "what the larger budgets left free went back");
+}
+
+/// A replica that adds to `told` what it tells, with its own number.
+fn telling(store: &Arc<Memory>, told: &Arc<Mutex<Vec<(usize, u8)>>>, n: usize) -> Arc<Budgets> {
+    let hear = Arc::clone(told);
+    let alert: Alert = Arc::new(move |alert| hear.lock().unwrap().push((n, alert.percent)));
+    let terms = Terms { alert, alert_percents: vec![50, 100], ..Terms::new(format!("telling {n}")) };
+    Arc::new(Budgets::new(Arc::clone(store) as Arc<dyn Store>, terms))
+}
+
+#[tokio::test]
+async fn of_several_gateways_one_tells_and_a_restart_tells_nothing_again() {
+    let told: Arc<Mutex<Vec<(usize, u8)>>> = Arc::default();
+    let mut fleet = Fleet::new(3);
+    for n in 0..3 {
+        fleet.replicas[n].budgets = telling(&fleet.store, &told, n);
+    }
+    fleet.hold(0, 600).await.unwrap();
+    fleet.settle(0, |amount| amount);
+    fleet.book(0).await;
+    // The second one is told of the first one's spending by the store.
+    fleet.hold(1, 10).await.unwrap();
+    for n in [1, 0, 2] {
+        fleet.tend(n).await;
+    }
+    assert_eq!(*told.lock().unwrap(), [(1, 50)]);
+    fleet.settle(1, |amount| amount);
+    fleet.book(1).await;
+    fleet.replicas[2].budgets = telling(&fleet.store, &told, 7);
+    fleet.hold(2, 20).await.unwrap();
+    fleet.tend(2).await;
+    assert_eq!(told.lock().unwrap().len(), 1);
+    // Another budget is another matter.
+    let plan = Fleet::limits(1_200).into();
+    fleet.hold_under(2, &plan, 1).await.unwrap();
+    fleet.tend(2).await;
+    assert_eq!(*told.lock().unwrap(), [(1, 50), (7, 50)]);
+}
+
+#[tokio::test]
+async fn an_extension_is_spent_until_its_moment_and_is_gone_at_it() {
+    let mut fleet = Fleet::new(2);
+    let mut plan = BudgetPlan::from(Fleet::limits(1_000));
+    let until = start().plus_millis(2_000);
+    // A micro-dollar is a million of the units here.
+    plan.changes.daily.extension = Some(store::BudgetExtension { by: 1, until });
+    fleet.hold_under(0, &plan, 1_001_000).await.unwrap();
+    assert!(fleet.hold_under(1, &plan, 1).await.is_err());
+    drop(fleet.replicas[0].holds.pop());
+    fleet.millis = 1_999;
+    fleet.hold_under(0, &plan, 1_000_500).await.unwrap();
+    fleet.settle(0, |_| 400);
+    fleet.book(0).await;
+    fleet.millis = 2_000;
+    let Err(Denial::BudgetExceeded(why)) = fleet.hold_under(0, &plan, 601).await else { panic!() };
+    assert_eq!((why.limit.0, why.spent.0), (1_000, 400));
+    fleet.hold_under(0, &plan, 600).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_extension_left_free_in_a_lease_goes_back_when_it_ends() {
+    let mut fleet = Fleet::new(2);
+    let mut plan = BudgetPlan::from(Fleet::limits(1_000));
+    let until = start().plus_millis(1_000);
+    plan.changes.daily.extension = Some(store::BudgetExtension { by: 1, until });
+    fleet.hold_under(0, &plan, 100).await.unwrap();
+    assert!(fleet.used().await > 100_000, "a tenth of the extension is leased");
+    fleet.millis = 1_000;
+    fleet.tend(0).await;
+    assert_eq!(fleet.used().await, 190, "what is held, and a tenth of what is left");
+    fleet.hold_under(1, &plan, 810).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_reset_the_whole_budget_can_be_spent_and_refusals_and_warnings_speak_of_what_counts() {
+    let mut fleet = Fleet::new(1);
+    let mut plan = BudgetPlan::from(Fleet::limits(1_000));
+    fleet.hold_under(0, &plan, 1_000).await.unwrap();
+    fleet.settle(0, |amount| amount);
+    fleet.book(0).await;
+    assert!(fleet.hold_under(0, &plan, 1).await.is_err());
+    plan.changes.daily.reset = Some(store::BudgetReset { at: start(), spent: PicoUsd(1_000) });
+    fleet.hold_under(0, &plan, 700).await.unwrap();
+    assert_eq!(fleet.replicas[0].holds[0].0.warning, None);
+    fleet.settle(0, |amount| amount);
+    fleet.book(0).await;
+    fleet.hold_under(0, &plan, 150).await.unwrap();
+    fleet.settle(0, |amount| amount);
+    fleet.book(0).await;
+    fleet.hold_under(0, &plan, 10).await.unwrap();
+    let warned = fleet.replicas[0].holds[0].0.warning.as_ref().map(ToString::to_string);
+    assert_eq!(warned.as_deref(), Some("daily=85%"));
+    let Err(Denial::BudgetExceeded(why)) = fleet.hold_under(0, &plan, 141).await else { panic!() };
+    assert_eq!((why.limit.0, why.spent.0), (1_000, 850));
+    assert_eq!(fleet.spent().await, 1_850, "totals stay true");
 }

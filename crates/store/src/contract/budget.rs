@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::sample::{key_id, noon, row};
+use super::sample::{hash, key_id, noon, record, row};
 use crate::{
-    Bucket, BudgetAsk, BudgetGrant, BudgetLimits, PaidBy, PicoUsd, Recorded, Store, Timestamp, UsageRow,
+    Bucket, BudgetAsk, BudgetChange, BudgetExtension, BudgetGrant, BudgetLimits, BudgetReset, ByPeriod, KeyRecord,
+    PaidBy, PicoUsd, Recorded, Store, Timestamp, UsageRow,
 };
 
 type Dyn = Arc<dyn Store>;
@@ -202,4 +203,87 @@ pub async fn a_lease_from_before_midnight_counts_after_it(store: Dyn) {
     store.record_paid_usage(&[row], Some(&paid_by("a"))).await.unwrap();
     let seen = store.lease_budget(&of("c", 0, after)).await.unwrap();
     assert_eq!((seen.spent.daily, seen.leased), (PicoUsd(0), PicoUsd(400)));
+}
+
+/// A key with a day's budget of 1 micro-dollar, as it is found after a change of it was written.
+async fn changed(store: &Dyn, change: BudgetChange) -> KeyRecord {
+    let stored = match store.key_by_id(&key_id(1)).await.unwrap() {
+        Some(stored) => stored,
+        None => {
+            let budgets = KeyRecord { budget_total: None, budget_monthly: None, budget_daily: Some(1), ..record(1) };
+            let new = KeyRecord { budget_changes: ByPeriod::default(), ..budgets };
+            store.put_new_key(&hash(1), &new).await.unwrap();
+            new
+        }
+    };
+    let wanted = KeyRecord { budget_changes: ByPeriod { daily: change, ..ByPeriod::default() }, ..stored };
+    store.update_key(&wanted).await.unwrap();
+    store.key_by_hash(&hash(1)).await.unwrap().unwrap()
+}
+
+/// Of a key's budgets as they are at that time.
+fn under(record: &KeyRecord, ask: BudgetAsk) -> BudgetAsk {
+    BudgetAsk { limits: record.budgets().at(ask.at).ceilings(), ..ask }
+}
+
+pub async fn a_reset_lets_as_much_be_spent_again_and_no_total_changes(store: Dyn) {
+    const ALL: u128 = 1_000_000;
+    let whole = changed(&store, BudgetChange::default()).await;
+    assert_eq!(granted(&store, under(&whole, ask("a", ALL))).await, ALL);
+    store.record_paid_usage(&[costing("one", ALL)], Some(&paid_by("a"))).await.unwrap();
+    assert_eq!(granted(&store, under(&whole, ask("a", 1))).await, 0);
+    let day = Bucket::Day(noon());
+    let spent = store.usage_totals(&key_id(1), &day).await.unwrap().cost_pico_usd;
+    let reset = BudgetChange { reset: Some(BudgetReset { at: noon(), spent }), ..BudgetChange::default() };
+    let again = changed(&store, reset).await;
+    assert_eq!(granted(&store, under(&again, ask("a", ALL + 1))).await, 0);
+    assert_eq!(granted(&store, under(&again, ask("b", ALL))).await, ALL);
+    assert_eq!(granted(&store, under(&again, ask("a", 1))).await, 0, "leased is leased, reset or not");
+    store.record_paid_usage(&[costing("two", ALL)], Some(&paid_by("b"))).await.unwrap();
+    let totals = store.usage_totals(&key_id(1), &day).await.unwrap();
+    assert_eq!((totals.cost_pico_usd.0, totals.requests), (2 * ALL, 2));
+    // The next day has its own budget, once.
+    let tomorrow = under(&again, later(ask("c", ALL + 1), 86_400_000));
+    assert_eq!(granted(&store, tomorrow.clone()).await, 0);
+    assert_eq!(granted(&store, BudgetAsk { need: PicoUsd(ALL), ..tomorrow }).await, ALL);
+}
+
+pub async fn an_extension_counts_for_every_replica_until_its_moment(store: Dyn) {
+    const ALL: u128 = 1_000_000;
+    let until = noon().plus_millis(1_000);
+    let extension = Some(BudgetExtension { by: 2, until });
+    let record = changed(&store, BudgetChange { extension, ..BudgetChange::default() }).await;
+    assert_eq!(granted(&store, under(&record, ask("a", 2 * ALL))).await, 2 * ALL);
+    let last = |replica, need| under(&record, later(ask(replica, need), 999));
+    assert_eq!(granted(&store, last("b", ALL + 1)).await, 0);
+    assert_eq!(granted(&store, last("b", ALL)).await, ALL);
+    let over = |replica, need| under(&record, later(ask(replica, need), 1_000));
+    store.release_budget(&key_id(1), "a", None).await.unwrap();
+    store.release_budget(&key_id(1), "b", Some(PicoUsd(ALL / 2))).await.unwrap();
+    assert_eq!(granted(&store, over("a", ALL / 2 + 1)).await, 0);
+    assert_eq!(granted(&store, over("a", ALL / 2)).await, ALL / 2);
+}
+
+pub async fn of_many_who_claim_a_name_one_succeeds_until_its_claim_ends(store: Dyn) {
+    let until = noon().plus_millis(1_000);
+    let takers: Vec<_> = (0..16)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.claim(&key_id(1), "daily 80", noon(), until).await.unwrap() })
+        })
+        .collect();
+    let mut firsts = 0;
+    for taker in takers {
+        firsts += u32::from(taker.await.unwrap());
+    }
+    assert_eq!(firsts, 1);
+    let claim = async |n, name: &str, millis| {
+        let now = noon().plus_millis(millis);
+        store.claim(&key_id(n), name, now, now.plus_millis(1_000)).await.unwrap()
+    };
+    assert!(!claim(1, "daily 80", 999).await);
+    assert!(claim(1, "daily 100", 0).await && claim(2, "daily 80", 0).await);
+    assert!(claim(1, "daily 80", 1_000).await, "it has ended");
+    assert!(!claim(1, "daily 80", 1_999).await);
+    assert_eq!(looked(&store).await.leased, PicoUsd::ZERO, "it is no lease");
 }

@@ -288,6 +288,42 @@ pub async fn a_listing_filters_by_user_status_and_id(store: Dyn) {
     assert!(page.next.is_some());
 }
 
+pub async fn a_listing_filters_by_name_owner_and_pairs_whatever_the_page(store: Dyn) {
+    let pairs = |list: &[(&str, &str)]| -> BTreeMap<String, String> {
+        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    for n in 0..30 {
+        let odd = if n % 2 == 1 { "odd" } else { "even" };
+        let record = KeyRecord {
+            name: format!("laptop {}", n % 3),
+            owner_name: (n % 10 != 0).then(|| "Bea".to_owned()),
+            metadata: pairs(&[("team", "geology"), ("row", odd)]),
+            ..record(n)
+        };
+        store.put_new_key(&hash(n), &record).await.unwrap();
+    }
+    let some = |filter: fn(&u32) -> bool| (0..30).filter(filter).map(key_id).collect::<Vec<_>>();
+    let name = KeyFilter { name: Some("laptop 1".to_owned()), ..KeyFilter::default() };
+    assert_eq!(all(&store, &name).await, some(|n| n % 3 == 1));
+    let owner = KeyFilter { owner_name: Some("Bea".to_owned()), user_id: Some("amalia".to_owned()), ..name };
+    assert_eq!(all(&store, &owner).await, some(|n| n % 3 == 1 && n % 10 != 0));
+    let odd = KeyFilter { metadata: pairs(&[("row", "odd")]), ..KeyFilter::default() };
+    assert_eq!(all(&store, &odd).await, some(|n| n % 2 == 1));
+    let mut page = Page::first(4);
+    let mut paged = Vec::new();
+    loop {
+        let listing = store.list_keys(&odd, &page).await.unwrap();
+        paged.extend(listing.items.into_iter().map(|record| record.key_id));
+        let Some(next) = listing.next else { break };
+        page = Page::after(next, 4);
+    }
+    assert_eq!(paged, some(|n| n % 2 == 1));
+    for none in [&[("row", "")][..], &[("team", "geology"), ("row", "")], &[("absent", "x")]] {
+        let filter = KeyFilter { metadata: pairs(none), ..KeyFilter::default() };
+        assert_eq!(all(&store, &filter).await, [], "{none:?}");
+    }
+}
+
 pub async fn a_cursor_from_elsewhere_is_invalid(store: Dyn) {
     for cursor in ["", "7", "x.key_0000000000000001", "7.nobody", "' OR 1=1 --"] {
         let page = Page::after(cursor, 5);

@@ -1,7 +1,7 @@
 //! Records and rows to test with.
 
 use crate::{
-    BetaKind, BetaRow, CacheTtl, KeyHash, KeyId, KeyRecord, MappingRow, PicoUsd, Previous, PriceBand,
+    BetaKind, BetaRow, BudgetChange, BudgetExtension, BudgetReset, ByPeriod, CacheTtl, KeyHash, KeyId, KeyRecord, MappingRow, PicoUsd, Previous, PriceBand,
     PriceFigures, PriceRow, PriceSource, PriceStatus, RowStatus, ServiceTier, Timestamp, UsageRow,
 };
 
@@ -51,6 +51,17 @@ pub fn record(n: u32) -> KeyRecord {
         budget_total: Some(1_000_000_000_000),
         budget_daily: Some(1),
         budget_monthly: Some(5_000_000),
+        budget_changes: ByPeriod {
+            total: BudgetChange {
+                reset: Some(BudgetReset { at: noon(), spent: PicoUsd(u128::MAX) }),
+                extension: None,
+            },
+            monthly: BudgetChange {
+                reset: None,
+                extension: Some(BudgetExtension { by: 1_000_000_000_000, until: noon().plus_millis(1) }),
+            },
+            daily: BudgetChange::default(),
+        },
         metadata: [("team".to_owned(), "geology".to_owned())].into(),
         previous: vec![Previous {
             prefix: "sk-oc-Zz9y".to_owned(),

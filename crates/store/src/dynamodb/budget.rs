@@ -24,6 +24,7 @@ use crate::{
 const TRIES: u32 = 60;
 const VERSION: &str = "budget#version";
 const LEASE: &str = "lease#";
+const CLAIM: &str = "claim#";
 
 /// What is known of a key's leases.
 #[derive(Debug, Default)]
@@ -202,7 +203,34 @@ pub(super) async fn extend(
     none_is_well(sent.map(|_| ()).map_err(|error| failure::of("extending a lease", &error)))
 }
 
-/// Whether there was a lease to change.
+/// Apart from the leases, which every grant reads.
+pub(super) async fn claim(
+    db: &Db,
+    key_id: &KeyId,
+    name: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool> {
+    let sent = db
+        .clients
+        .writes
+        .put_item()
+        .table_name(db.names.of(&LEDGER))
+        .item("pk", text(format!("{CLAIM}{key_id}")))
+        .item("sk", text(name))
+        .item("expires_at", number(until.unix_millis()))
+        .item("ttl", second(until.plus_millis(1_000)))
+        .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
+        .expression_attribute_values(":now", number(now.unix_millis()))
+        .customize()
+        // A repetition would find its own claim and take it for another's.
+        .config_override(super::client::once())
+        .send()
+        .await;
+    none_is_well(sent.map(|_| ()).map_err(|error| failure::of("claiming a name", &error)))
+}
+
+/// Whether the condition held.
 fn none_is_well(sent: Result<()>) -> Result<bool> {
     match sent {
         Ok(()) => Ok(true),

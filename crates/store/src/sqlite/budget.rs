@@ -82,6 +82,21 @@ pub(super) fn extend(
     Ok(extended)
 }
 
+/// Those that have ended leave with the next claim of anybody.
+pub(super) fn claim(
+    db: &Connection,
+    key_id: &KeyId,
+    name: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<bool> {
+    db.prepare_cached("DELETE FROM claims WHERE until <= ?1")?.execute([now.unix_millis()])?;
+    let claimed = db
+        .prepare_cached("INSERT INTO claims (key_id, name, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+        .execute(params![key_id.as_str(), name, until.unix_millis()])?;
+    Ok(claimed > 0)
+}
+
 fn signed_text(text: &str) -> Result<i128> {
     text.parse().map_err(|_| Error::new(ErrorKind::Broken, "a lease in the database cannot be read"))
 }

@@ -70,7 +70,7 @@ pub(super) fn list(db: &Connection, filter: &KeyFilter, page: &Page) -> Result<L
            AND (:prefix IS NULL OR substr(key_id, 1, length(:prefix)) = :prefix)
            AND (:status IS NULL OR :status =
                 CASE WHEN NOT is_active THEN 'revoked' WHEN expires_at <= :now THEN 'expired' ELSE 'active' END)
-         ORDER BY created_at, key_id LIMIT :limit"
+         ORDER BY created_at, key_id"
     ))?;
     let found = statement.query_map(
         named_params! {
@@ -80,13 +80,19 @@ pub(super) fn list(db: &Connection, filter: &KeyFilter, page: &Page) -> Result<L
             ":prefix": filter.id_prefix,
             ":status": status.map(KeyStatus::as_str),
             ":now": now.map(Timestamp::unix_millis),
-            ":limit": i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
         },
         |row| Ok(record(row)),
     )?;
     let mut items = Vec::new();
     for item in found {
-        items.push(item??);
+        let record = item??;
+        // The rest of the filter is inside the JSON.
+        if filter.admits(&record) {
+            items.push(record);
+            if items.len() > limit {
+                break;
+            }
+        }
     }
     Ok(Listing::cut(items, limit, cursor::of_key))
 }

@@ -141,6 +141,9 @@ impl Store for Flaky {
     async fn remove_config_row(&self, kind: ConfigKind, id: &str, version: Option<u64>) -> Result<()> {
         self.inner.remove_config_row(kind, id, version).await
     }
+    async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
+        self.inner.claim(key_id, name, now, until).await
+    }
     async fn probe(&self) -> Result<()> {
         self.inner.probe().await
     }
