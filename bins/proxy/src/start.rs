@@ -286,6 +286,7 @@ fn policy(
             _ => Scope::Global,
         },
         place: targets.first().place.clone(),
+        others: targets.iter().skip(1).map(|target| target.place.clone()).collect(),
         allow_unknown_models: settings.models.allow_unknown.0,
         tier: settings.tiers.default_service_tier.0,
         unpriced: match settings.models.unpriced.to_ascii_lowercase().as_str() {

@@ -39,6 +39,7 @@ fn policy(runtime: &tokio::runtime::Runtime, enabled: bool, budget: Option<u64>)
         failure_limit: 3,
         scope: Scope::Global,
         place: Place { target: "default".into(), region: "us-east-1".into() },
+        others: Vec::new(),
         allow_unknown_models: true,
         tier: catalog::ServiceTier::Default,
         unpriced: UnpricedModels::default(),

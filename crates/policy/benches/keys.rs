@@ -23,6 +23,7 @@ fn config() -> Config {
         failure_limit: 0,
         scope: Scope::Global,
         place: Place { target: "default".into(), region: "us-east-1".into() },
+        others: Vec::new(),
         allow_unknown_models: true,
         rates: RateConfig::default(),
         tier: catalog::ServiceTier::Default,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
@@ -17,6 +18,8 @@ pub(crate) struct Keys {
     /// When the store said that it does not know a hash. Apart from the others, so that no flood of invented keys drives
     /// out one that is in use.
     unknown: Cache<KeyHash, Instant>,
+    /// The newest version of each record that was seen, under whichever of its hashes.
+    versions: Cache<KeyId, Arc<AtomicU64>>,
     ttl: Duration,
     grace: Duration,
     rates: RateConfig,
@@ -29,6 +32,17 @@ pub(crate) struct Keys {
 struct Entry {
     caller: Arc<Caller>,
     fetched: Instant,
+    /// The newest version that was known when it was fetched: its own, unless the record was deleted and put again.
+    version: u64,
+    newest: Arc<AtomicU64>,
+}
+
+impl Entry {
+    /// Whether a later version of the record has been seen meanwhile. After a rotation that is so as soon as the new key is
+    /// used: what was remembered of the old one does not know its end.
+    fn is_outdated(&self) -> bool {
+        self.newest.load(Ordering::Relaxed) > self.version
+    }
 }
 
 impl Keys {
@@ -54,6 +68,7 @@ impl Keys {
             store,
             cache: Cache::new(size.max(1)),
             unknown: Cache::new(size.max(1)),
+            versions: Cache::new(size.max(1)),
             ttl,
             grace: grace.max(ttl),
             master: special(KeyId::master(), Standing::Master, Limits::of_master(&rates)),
@@ -71,12 +86,13 @@ impl Keys {
         Arc::clone(&self.anonymous)
     }
 
-    /// The caller with this key, as of at most the TTL ago. Expiry, and the end of an older key after a rotation, are exact.
+    /// The caller with this key, as of at most the TTL ago. Expiry is exact, and so is the end of an
+    /// older key after a rotation, if that was made longer ago than the TTL or the new key has been used here.
     pub(crate) async fn find(&self, hash: KeyHash, address: IpAddr, now: Now) -> Result<Arc<Caller>, Denial> {
         let is_fresh = |fetched: Instant| now.mono.saturating_duration_since(fetched) < self.ttl;
         let remembered = self.cache.get(&hash);
         let entry = match remembered {
-            Some(entry) if is_fresh(entry.fetched) => entry,
+            Some(entry) if is_fresh(entry.fetched) && !entry.is_outdated() => entry,
             None if self.unknown.get(&hash).is_some_and(is_fresh) => return Err(Denial::InvalidKey),
             stale => self.fetch(hash, stale, now).await?,
         };
@@ -108,11 +124,24 @@ impl Keys {
         }
     }
 
+    /// Notes that a version was seen.
+    fn newest(&self, record: &KeyRecord) -> Arc<AtomicU64> {
+        let newest = self.versions.get(&record.key_id).unwrap_or_else(|| {
+            let newest = Arc::new(AtomicU64::new(0));
+            self.versions.insert(record.key_id.clone(), Arc::clone(&newest));
+            newest
+        });
+        newest.fetch_max(record.version, Ordering::Relaxed);
+        newest
+    }
+
     async fn fetch(&self, hash: KeyHash, stale: Option<Arc<Entry>>, now: Now) -> Result<Arc<Entry>, Denial> {
         match self.store.key_by_hash(&hash).await {
             Ok(Some(record)) => {
+                let newest = self.newest(&record);
+                let version = newest.load(Ordering::Relaxed);
                 let caller = Arc::new(self.caller(record, now.mono));
-                let entry = Arc::new(Entry { caller, fetched: now.mono });
+                let entry = Arc::new(Entry { caller, fetched: now.mono, version, newest });
                 self.cache.insert(hash, Arc::clone(&entry));
                 Ok(entry)
             }

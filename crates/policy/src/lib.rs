@@ -88,6 +88,8 @@ pub struct Config {
     /// The target that calls go to unless somebody says otherwise. Its region decides the geography of profiles, its name
     /// stands in usage rows.
     pub place: Place,
+    /// Where calls may go besides: what is held of a budget is enough for the dearest of them.
+    pub others: Vec<Place>,
     /// Whether names that nothing knows go upstream as they are.
     pub allow_unknown_models: bool,
     /// The tier of calls for which neither key nor request wishes one.
@@ -220,7 +222,7 @@ impl Policy {
         // The key decides, then the request.
         let tier = caller.tier().or(ask.tier).unwrap_or(self.config.tier);
         let ask = Ask { tier: Some(tier), ..ask };
-        let hold = self.fund(caller, &ask, &resolution, tariff.as_ref(), now).await?;
+        let hold = self.fund(caller, &ask, &resolution, (&tables, tariff.as_ref()), now).await?;
         let grant = Grant { tables, permit, rates, weights: self.config.rates.weights, hold };
         let place = place.clone();
         Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, grant, Arc::clone(&self.book)))
@@ -232,7 +234,7 @@ impl Policy {
         caller: &Caller,
         ask: &Ask,
         resolution: &Resolution,
-        tariff: Option<&Tariff>,
+        (tables, tariff): (&Tables, Option<&Tariff>),
         now: Now,
     ) -> Result<Option<Hold>, Denial> {
         let Some(funding) = caller.funding.as_ref().filter(|_| !ask.counting) else { return Ok(None) };
@@ -241,7 +243,27 @@ impl Policy {
         let caching = if hour { Marks::Hour } else { ask.caching };
         // What has no price costs nothing that could be counted, but who has nothing left may not run it either.
         let most = tariff.map_or(PicoUsd(1), |tariff| price::most(tariff, resolution, ask, caching));
+        let most = self.elsewhere(tables, caller, resolution, ask, caching).fold(most, std::cmp::max);
         self.keys.budgets.hold(funding, most, now).await.map(Some)
+    }
+
+    /// The most that the call can cost at each of the other places that it may come to: behind a profile of another geography a
+    /// model may cost a tenth more.
+    fn elsewhere(
+        &self,
+        tables: &Tables,
+        caller: &Caller,
+        resolution: &Resolution,
+        ask: &Ask,
+        caching: Marks,
+    ) -> impl Iterator<Item = PicoUsd> {
+        let bound = caller.target();
+        let open = move |place: &&Place| bound.is_none_or(|name| *name == *place.target);
+        self.config.others.iter().filter(open).filter_map(move |place| {
+            let there = self.in_region(tables, resolution, &place.region)?;
+            let (tariff, _) = tables.tariff(&there)?;
+            Some(price::most(&tariff, &there, ask, caching))
+        })
     }
 }
 

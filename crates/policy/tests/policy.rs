@@ -35,6 +35,7 @@ fn config() -> Config {
         failure_limit: 3,
         scope: Scope::Global,
         place: Place { target: "default".into(), region: "us-east-1".into() },
+        others: Vec::new(),
         allow_unknown_models: false,
         tier: ServiceTier::Default,
         unpriced: UnpricedModels::default(),
@@ -148,6 +149,38 @@ async fn an_older_key_goes_on_until_its_end_exactly_and_shares_the_limits() {
     let denial = f.policy.authenticate(std::slice::from_ref(&old), HERE, f.at(10)).await.unwrap_err();
     assert_eq!(denial, Denial::InvalidKey);
     assert!(f.policy.authenticate(&[new], HERE, f.at(10)).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_overlap_shorter_than_the_ttl_is_exact_as_soon_as_the_new_key_is_used() {
+    let f = fixture(Config { key_ttl: Duration::from_hours(1), ..config() });
+    let (old, record) = f.key(|_| {}).await;
+    let old = std::slice::from_ref(&old);
+    f.policy.authenticate(old, HERE, f.at(0)).await.unwrap();
+    let new = NewKey::generate(&mut rand::rng());
+    let rotated = record.rotated(&new, 2_000, None, f.at(0).wall).unwrap();
+    f.store.rotate_key(&rotated, &f.hasher.hash_new(&new)).await.unwrap();
+    f.policy.authenticate(&[PresentedKey::new(new.reveal())], HERE, f.at(1)).await.unwrap();
+    let last = Now { wall: f.at(2).wall.plus_millis(-1), ..f.at(1) };
+    f.policy.authenticate(old, HERE, last).await.unwrap();
+    assert_eq!(f.policy.authenticate(old, HERE, f.at(2)).await.unwrap_err(), Denial::InvalidKey);
+}
+
+#[tokio::test]
+async fn a_change_that_is_seen_under_one_key_of_a_record_holds_under_all_of_them() {
+    let f = fixture(Config { key_ttl: Duration::from_hours(1), ..config() });
+    let (old, record) = f.key(|_| {}).await;
+    let new = NewKey::generate(&mut rand::rng());
+    let rotated = record.rotated(&new, 3_600_000, None, f.at(0).wall).unwrap();
+    let mut record = f.store.rotate_key(&rotated, &f.hasher.hash_new(&new)).await.unwrap();
+    let old = std::slice::from_ref(&old);
+    f.policy.authenticate(old, HERE, f.at(1)).await.unwrap();
+    record.is_active = false;
+    f.store.update_key(&record).await.unwrap();
+    f.policy.authenticate(old, HERE, f.at(1)).await.unwrap();
+    let seen = f.policy.authenticate(&[PresentedKey::new(new.reveal())], HERE, f.at(1)).await;
+    assert_eq!(seen.unwrap_err(), Denial::InvalidKey);
+    assert_eq!(f.policy.authenticate(old, HERE, f.at(1)).await.unwrap_err(), Denial::InvalidKey);
 }
 
 #[tokio::test]
@@ -726,4 +759,38 @@ async fn a_refusal_for_its_budget_gives_back_what_the_other_limits_gave() {
     let counting = Ask { counting: true, ..small() };
     let rates = *at_once(f.policy.admit(&caller, counting, f.at(0))).unwrap().rates();
     assert_eq!(rates.tokens.unwrap().remaining, 100);
+}
+
+#[tokio::test]
+async fn what_is_held_is_enough_for_the_dearest_place_that_the_call_may_come_to() {
+    // Where there is no global profile the same model costs a tenth more.
+    let others = vec![Place { target: "gov".into(), region: "us-gov-west-1".into() }];
+    let f = fixture(Config { others, ..config() });
+    let small = || Ask { input_estimate: 0, max_tokens: Some(1000), ..ask("claude-sonnet-4-6") };
+    for (target, budget, fits) in [
+        (None, 16_499, false),
+        (None, 16_500, true),
+        (Some("gov"), 16_499, false),
+        (Some("default"), 14_999, false),
+        (Some("default"), 15_000, true),
+    ] {
+        let bound = |record: &mut KeyRecord| {
+            record.target = target.map(str::to_owned);
+            record.budget_total = Some(budget);
+        };
+        let (key, _) = f.key(bound).await;
+        let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
+        let admitted = f.policy.admit(&caller, small(), f.at(0)).await;
+        assert_eq!(admitted.is_ok(), fits, "{target:?} {budget}");
+        let Ok(mut admission) = admitted else { continue };
+        let there = f.policy.in_region(&f.policy.tables(), admission.resolution(), "us-gov-west-1").unwrap();
+        if target.is_none() {
+            admission.goes_to(&Place { target: "gov".into(), region: "us-gov-west-1".into() }, &there);
+        }
+        admission.called();
+        admission.used(Tokens { output: 1000, ..Tokens::default() });
+        admission.settle(done(), f.at(0).mono);
+        let cost = f.rows().last().unwrap().cost_pico_usd.unwrap();
+        assert_eq!(cost.0, u128::from(budget) * 1_000_000, "all of it, and no more");
+    }
 }
