@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use store::{CacheTtl, Cidr, KeyStatus, ServiceTier, Timestamp};
 
-use crate::{usage::args::Usage, values};
+use crate::{budgets::args::Budget, usage::args::Usage, values};
 
 /// Creates, shows, changes, rotates and revokes the keys of an Outcrop gateway, shows what was used, and says what models are
 /// called and cost.
@@ -100,6 +100,9 @@ pub(crate) enum Verb {
     },
     /// Remove a key's record for good; what was used with it stays known
     Delete(Delete),
+    /// Reset a key's budgets, or extend one for a time; limits are changed by `update`
+    #[command(subcommand)]
+    Budget(Budget),
     /// Show what was used: totals, or the calls themselves
     Usage(Usage),
     /// Names of models: what callers type, and what Bedrock is called with
@@ -311,7 +314,19 @@ pub(crate) struct List {
     #[arg(long, short, value_name = "USER")]
     pub(crate) user_id: Option<String>,
 
-    /// Only those that are active, revoked or expired
+    /// Only those of this name
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Only those that this one answers for
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) owner: Option<String>,
+
+    /// Only those with this pair (repeatable: with all of them)
+    #[arg(long, value_name = "K=V", value_parser = values::pair)]
+    pub(crate) meta: Vec<(String, String)>,
+
+    /// Only those that are active, revoked, expired or `budget_exceeded`
     #[arg(long, value_parser = values::status)]
     pub(crate) status: Option<KeyStatus>,
 

@@ -65,8 +65,9 @@ pub(crate) fn micro_dollars(text: &str) -> Result<u64, String> {
 pub(crate) fn status(text: &str) -> Result<KeyStatus, String> {
     KeyStatus::ALL
         .into_iter()
+        .chain([KeyStatus::BudgetExceeded])
         .find(|status| status.as_str() == text)
-        .ok_or_else(|| "active, revoked or expired".to_owned())
+        .ok_or_else(|| "active, revoked, expired or budget_exceeded".to_owned())
 }
 
 /// Which profiles ids without a prefix get.

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, io::Read, sync::Arc};
 
 use clap::ValueEnum as _;
 use store::{
-    Bucket, KeyFilter, KeyId, KeyRecord, Location, NewKey, Page, Store, Timestamp, hash_secret,
+    Bucket, KeyFilter, KeyId, KeyRecord, KeyStatus, Location, NewKey, Page, Store, Timestamp, hash_secret,
     secret::{KEY_MAX, KEY_PREFIX},
 };
 
 use crate::{
     args::{Args, Backend, Create, Field, List, Update, Verb, Wishes},
     beta,
+    budgets,
     failure::Failure,
     mapping, pricing, rotate, setup, usage,
     view::{self, Answer, Form},
@@ -18,6 +19,9 @@ use crate::{
 
 /// How often an update is tried when somebody else changes the key at the same time.
 pub(crate) const TRIES: usize = 5;
+
+/// How many keys are read at once where few of them may be wanted.
+const SIFTED_AT_ONCE: usize = 100;
 
 /// The store that the flags name.
 pub(crate) async fn open(args: &Args, secret: Option<&str>) -> Result<Arc<dyn Store>, Failure> {
@@ -60,6 +64,7 @@ pub(crate) async fn run(
         Verb::Update(wanted) => update(store, wanted, form, now).await,
         Verb::Rotate(wanted) => rotate::rotate(store, secret, wanted, form, now).await,
         Verb::Delete(wanted) => rotate::delete(store, wanted, stdin, form).await,
+        Verb::Budget(wanted) => budgets::verbs::run(store, wanted, form, now).await,
         Verb::Usage(wanted) => usage::run(store, wanted, form, now).await,
         Verb::Revoke { key, reason } => {
             let record = find(store, key).await?;
@@ -201,23 +206,65 @@ fn brought_along(stdin: &mut dyn Read) -> Result<NewKey, Failure> {
 }
 
 async fn list(store: &dyn Store, wanted: &List, form: Form, now: Timestamp) -> Result<Answer, Failure> {
+    // Whether a budget is spent stands in no record: of those that would be active, it is looked up.
+    let stored = match wanted.status {
+        Some(KeyStatus::BudgetExceeded) => Some(KeyStatus::Active),
+        other => other,
+    };
     let filter = KeyFilter {
         user_id: wanted.user_id.clone(),
-        status: wanted.status.map(|status| (status, now)),
+        status: stored.map(|status| (status, now)),
         id_prefix: None,
+        name: wanted.name.clone(),
+        owner_name: wanted.owner.clone(),
+        metadata: wanted.meta.iter().cloned().collect(),
     };
-    let page = Page { limit: usize::from(wanted.limit), cursor: wanted.cursor.clone() };
-    view::listed(&store.list_keys(&filter, &page).await?, form, now)
+    let limit = usize::from(wanted.limit);
+    // Few of a page may be wanted.
+    let sifted = stored == Some(KeyStatus::Active);
+    let at_once = if sifted { limit.max(SIFTED_AT_ONCE) } else { limit };
+    let mut page = Page { limit: at_once, cursor: wanted.cursor.clone() };
+    let mut keys: Vec<(KeyRecord, KeyStatus)> = Vec::new();
+    loop {
+        let listing = store.list_keys(&filter, &page).await?;
+        for record in listing.items {
+            let status = budgets::looked_up(store, &record, now).await?;
+            if wanted.status.is_none_or(|wanted| wanted == status) {
+                keys.push((record, status));
+            }
+            if keys.len() > limit {
+                break;
+            }
+        }
+        if keys.len() > limit {
+            keys.truncate(limit);
+            let next = keys.last().map(|(record, _)| record.cursor());
+            return view::listed(&keys, next.as_deref(), form);
+        }
+        match listing.next {
+            Some(next) if keys.len() < limit => page = Page::after(next, at_once),
+            next => return view::listed(&keys, next.as_deref(), form),
+        }
+    }
 }
 
 async fn show(store: &dyn Store, key: &str, form: Form, now: Timestamp) -> Result<Answer, Failure> {
-    let record = find(store, key).await?;
+    show_record(store, &find(store, key).await?, form, now).await
+}
+
+/// The record and what was used with it.
+pub(crate) async fn show_record(
+    store: &dyn Store,
+    record: &KeyRecord,
+    form: Form,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
     let mut periods = Vec::new();
     for (name, bucket) in [("total", Bucket::Total), ("month", Bucket::Month(now)), ("day", Bucket::Day(now))]
     {
         periods.push((name, store.usage_totals(&record.key_id, &bucket).await?));
     }
-    view::shown(&record, &periods, form, now)
+    view::shown(record, &periods, form, now)
 }
 
 /// The key with this id, or the only one whose id begins so. What was typed is not repeated: it may be a secret that

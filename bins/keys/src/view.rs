@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use store::{Cidr, KeyId, KeyRecord, KeyStatus, Listing, Timestamp, Totals};
+use store::{Cidr, KeyId, KeyRecord, KeyStatus, Timestamp, Totals};
 
 use crate::{
     args::Args,
@@ -113,17 +113,24 @@ pub(crate) fn created(
 }
 
 /// A page of keys.
-pub(crate) fn listed(listing: &Listing<KeyRecord>, form: Form, now: Timestamp) -> Result<Answer, Failure> {
-    let next = listing.next.as_deref();
-    let keys = &listing.items;
+pub(crate) fn listed(
+    keys: &[(KeyRecord, KeyStatus)],
+    next: Option<&str>,
+    form: Form,
+) -> Result<Answer, Failure> {
     let text = match form {
         Form::Json => {
-            let shown =
-                |record| Shown { key: None, record, status: record.status(now), usage: None, budgets: None };
-            json(&Listed { keys: keys.iter().map(shown).collect(), next_cursor: next })?
+            let shown = keys.iter().map(|(record, status)| Shown {
+                key: None,
+                record,
+                status: *status,
+                usage: None,
+                budgets: None,
+            });
+            json(&Listed { keys: shown.collect(), next_cursor: next })?
         }
-        Form::Quiet => ids(keys.iter().map(|record| &record.key_id)),
-        Form::People => table(keys, now),
+        Form::Quiet => ids(keys.iter().map(|(record, _)| &record.key_id)),
+        Form::People => table(keys),
     };
     let notes = match (form, next) {
         (Form::People | Form::Quiet, Some(next)) => vec![format!("There are more: --cursor {next}")],
@@ -159,6 +166,7 @@ pub(crate) fn shown(
             if !budgets.is_empty() {
                 text.push('\n');
                 text += &columns(&budgets::rows(&budgets));
+                text += &budgets::changes(&budgets);
             }
             text.push('\n');
             text + &usage_table(periods)
@@ -254,7 +262,7 @@ fn record_lines(record: &KeyRecord, now: Timestamp) -> Vec<(&'static str, String
 }
 
 fn budgets_line(record: &KeyRecord) -> Option<String> {
-    let limits = record.budgets();
+    let limits = record.budgets().limits;
     let shown: Vec<_> = limits.set().map(|(period, limit)| format!("{limit} USD {period}")).collect();
     (!shown.is_empty()).then(|| shown.join(", "))
 }
@@ -268,7 +276,7 @@ fn hint(record: &KeyRecord) -> String {
     format!("{}…{}", record.prefix, record.last4)
 }
 
-fn table(keys: &[KeyRecord], now: Timestamp) -> String {
+fn table(keys: &[(KeyRecord, KeyStatus)]) -> String {
     let mut rows = vec![
         [
             "KEY ID",
@@ -286,10 +294,10 @@ fn table(keys: &[KeyRecord], now: Timestamp) -> String {
         .map(String::from),
     ];
     let maybe_day = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), day);
-    for record in keys {
+    for (record, status) in keys {
         rows.push([
             record.key_id.to_string(),
-            record.status(now).to_string(),
+            status.to_string(),
             record.user_id.clone(),
             record.name.clone(),
             hint(record),

@@ -82,6 +82,14 @@ fn keys_are_made_listed_and_revoked_as_in_a_file() {
     assert_eq!(run(&settings, &["rotate", key_id], &[]).code, 2, "without the secret");
     let rotated = run(&settings, &["rotate", key_id, "-q"], secret);
     assert!(rotated.code == 0 && rotated.out.starts_with("sk-oc-"), "{}", rotated.err);
+    assert_eq!(run(&settings, &["update", key_id, "--budget-daily", "1"], &[]).code, 0);
+    let extend = ["budget", "extend", key_id, "--by", "0.25", "--until", "2999-01-01", "--json"];
+    let extended: Value = serde_json::from_str(&run(&settings, &extend, &[]).out).unwrap();
+    assert_eq!(extended["budgets"]["daily"]["limit_usd"], "1.25");
+    assert_eq!(run(&settings, &["budget", "reset", key_id, "-q"], &[]).out, format!("{key_id}\n"));
+    let active = ["list", "-q", "--status", "active", "--name", "laptop"];
+    assert_eq!(run(&settings, &active, &[]).out, format!("{key_id}\n"));
+    assert_eq!(run(&settings, &["list", "-q", "--status", "budget_exceeded"], &[]).out, "");
     let usage = run(&settings, &["usage", "--json"], &[]);
     assert_eq!(serde_json::from_str::<Value>(&usage.out).unwrap()["total"]["requests"], 0, "{}", usage.err);
     assert_eq!(run(&settings, &["usage", "rebuild", "--all"], &[]).code, 0);

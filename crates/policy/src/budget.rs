@@ -202,13 +202,7 @@ impl Budgets {
     }
 
     /// Asks the store for what an amount needs. Whoever calls has the purse's turn.
-    async fn ask(
-        &self,
-        purse: &Purse,
-        plan: &BudgetPlan,
-        amount: u128,
-        at: Timestamp,
-    ) -> Result<(), Denial> {
+    async fn ask(&self, purse: &Purse, plan: &BudgetPlan, amount: u128, at: Timestamp) -> Result<(), Denial> {
         let allowance = plan.at(at);
         let Begun { give_back, need, now } = purse.begin(plan, &allowance, amount, at);
         let expires_at = now.plus_millis(self.terms.ttl_millis());

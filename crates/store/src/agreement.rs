@@ -92,13 +92,9 @@ fn a_filter() -> impl Strategy<Value = KeyFilter> {
     let user = option::of(select(vec!["amalia".to_owned(), "a'b".to_owned()]));
     let prefix =
         option::of(select(vec!["key_000000000000000".to_owned(), key_id(2).to_string(), "%".to_owned()]));
-    (user, option::of((select(KeyStatus::ALL.to_vec()), moment())), prefix)
-        .prop_map(|(user_id, status, id_prefix)| KeyFilter {
-            user_id,
-            status,
-            id_prefix,
-            ..KeyFilter::default()
-        })
+    (user, option::of((select(KeyStatus::ALL.to_vec()), moment())), prefix).prop_map(
+        |(user_id, status, id_prefix)| KeyFilter { user_id, status, id_prefix, ..KeyFilter::default() },
+    )
 }
 
 fn replica() -> impl Strategy<Value = &'static str> {

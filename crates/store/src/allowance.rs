@@ -174,7 +174,11 @@ mod tests {
             assert_eq!(dollars(plan.at(now).limits.monthly), 10);
         }
         plan.limits.daily = None;
-        assert_eq!(plan.at(until.plus_millis(-1)).limits.daily, None, "no budget is no limit, extended or not");
+        assert_eq!(
+            plan.at(until.plus_millis(-1)).limits.daily,
+            None,
+            "no budget is no limit, extended or not"
+        );
     }
 
     #[test]
@@ -191,10 +195,18 @@ mod tests {
             let ceilings = plan.at(now).ceilings();
             [ceilings.total, ceilings.monthly, ceilings.daily].map(dollars)
         };
-        assert_eq!(ceilings(at("2026-11-30T00:00:00Z")), [17, 17, 17], "a request that began before counts alike");
+        assert_eq!(
+            ceilings(at("2026-11-30T00:00:00Z")),
+            [17, 17, 17],
+            "a request that began before counts alike"
+        );
         assert_eq!(ceilings(at("2026-11-30T23:59:59.999Z")), [17, 17, 17]);
         assert_eq!(ceilings(at("2026-12-01T00:00:00Z")), [17, 10, 10]);
-        assert_eq!(ceilings(at("2027-11-30T12:00:00Z")), [17, 10, 10], "another year's November is another month");
+        assert_eq!(
+            ceilings(at("2027-11-30T12:00:00Z")),
+            [17, 10, 10],
+            "another year's November is another month"
+        );
         let counted = plan.at(noon).counted(Period::Daily, PicoUsd(9 * PicoUsd::USD.0));
         assert_eq!(dollars(Some(counted)), 2);
         assert_eq!(plan.at(noon).counted(Period::Daily, PicoUsd(1)), PicoUsd::ZERO);

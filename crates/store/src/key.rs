@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    BudgetChange, BudgetPlan, ByPeriod, CacheTtl, Cidr, Error, NewKey, Period, Previous, Result, ServiceTier, Timestamp,
-    base62,
+    BudgetChange, BudgetPlan, ByPeriod, CacheTtl, Cidr, Error, NewKey, Period, Previous, Result, ServiceTier,
+    Timestamp, base62,
 };
 
 /// The public name of a key: `key_` and 16 base-62 characters. Two names stand for callers without a record:

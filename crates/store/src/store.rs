@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus,
-    PaidBy, PeriodQuery, PicoUsd, Result, Timestamp, Totals, UsageQuery, UsageRow,
+    PaidBy, PeriodQuery, PicoUsd, Result, Timestamp, Totals, UsageQuery, UsageRow, cursor,
 };
 
 /// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.
@@ -205,6 +205,13 @@ impl Page {
     /// The `limit` entries after `cursor`.
     pub fn after(cursor: impl Into<String>, limit: usize) -> Self {
         Self { limit, cursor: Some(cursor.into()) }
+    }
+}
+
+impl KeyRecord {
+    /// Where a listing goes on behind this record; for [`Page::after`].
+    pub fn cursor(&self) -> String {
+        cursor::of_key(self)
     }
 }
 

@@ -8,7 +8,9 @@ use std::{
 };
 
 use serde_json::Value;
-use store::{KeyRecord, PresentedKey, Sqlite, Store, hash_secret};
+use store::{
+    KeyId, KeyRecord, PicoUsd, PresentedKey, RowStatus, Sqlite, Store, Timestamp, UsageRow, hash_secret,
+};
 use tempfile::TempDir;
 
 pub(crate) struct Ran {
@@ -96,4 +98,51 @@ pub(crate) fn finish(mut command: Command, stdin: &str) -> Ran {
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// What a request of now left behind.
+pub(crate) fn usage_row(key_id: &str, request_id: &str, cost: Option<PicoUsd>) -> UsageRow {
+    UsageRow {
+        key_id: key_id.parse::<KeyId>().unwrap(),
+        user_id: "amalia".to_owned(),
+        ts: Timestamp::now(),
+        request_id: request_id.to_owned(),
+        round: 0,
+        surface: "messages".to_owned(),
+        requested_model: "claude-opus-5".to_owned(),
+        resolved_model: "global.anthropic.claude-opus-5".to_owned(),
+        base_model: "anthropic.claude-opus-5".to_owned(),
+        lane: "native".to_owned(),
+        target: "default".to_owned(),
+        region: "eu-central-1".to_owned(),
+        stream: false,
+        input_tokens: 3,
+        output_tokens: 550,
+        cache_read_tokens: 0,
+        cache_write_5m_tokens: 12_304,
+        cache_write_1h_tokens: 0,
+        reasoning_tokens: None,
+        tier_requested: store::ServiceTier::Default,
+        tier_served: store::ServiceTier::Default,
+        cache_ttl: None,
+        cost_pico_usd: cost,
+        estimated: false,
+        status: RowStatus::Ok,
+        http_status: 200,
+        error_type: None,
+        stop_reason: None,
+        attempts: 1,
+        latency_ms: 1,
+        ttft_ms: None,
+        upstream_request_id: None,
+        session: None,
+    }
+}
+
+/// Books a request of now.
+pub(crate) fn spend(desk: &Desk, key_id: &str, request_id: &str, cost: PicoUsd) {
+    block_on(async {
+        let store = Sqlite::open(desk.db()).unwrap();
+        store.record_usage(&[usage_row(key_id, request_id, Some(cost))]).await.unwrap();
+    });
 }

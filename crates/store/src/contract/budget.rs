@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::sample::{hash, key_id, noon, record, row};
 use crate::{
-    Bucket, BudgetAsk, BudgetChange, BudgetExtension, BudgetGrant, BudgetLimits, BudgetReset, ByPeriod, KeyRecord,
-    PaidBy, PicoUsd, Recorded, Store, Timestamp, UsageRow,
+    Bucket, BudgetAsk, BudgetChange, BudgetExtension, BudgetGrant, BudgetLimits, BudgetReset, ByPeriod,
+    KeyRecord, PaidBy, PicoUsd, Recorded, Store, Timestamp, UsageRow,
 };
 
 type Dyn = Arc<dyn Store>;
@@ -207,14 +207,14 @@ pub async fn a_lease_from_before_midnight_counts_after_it(store: Dyn) {
 
 /// A key with a day's budget of 1 micro-dollar, as it is found after a change of it was written.
 async fn changed(store: &Dyn, change: BudgetChange) -> KeyRecord {
-    let stored = match store.key_by_id(&key_id(1)).await.unwrap() {
-        Some(stored) => stored,
-        None => {
-            let budgets = KeyRecord { budget_total: None, budget_monthly: None, budget_daily: Some(1), ..record(1) };
-            let new = KeyRecord { budget_changes: ByPeriod::default(), ..budgets };
-            store.put_new_key(&hash(1), &new).await.unwrap();
-            new
-        }
+    let stored = if let Some(stored) = store.key_by_id(&key_id(1)).await.unwrap() {
+        stored
+    } else {
+        let budgets =
+            KeyRecord { budget_total: None, budget_monthly: None, budget_daily: Some(1), ..record(1) };
+        let new = KeyRecord { budget_changes: ByPeriod::default(), ..budgets };
+        store.put_new_key(&hash(1), &new).await.unwrap();
+        new
     };
     let wanted = KeyRecord { budget_changes: ByPeriod { daily: change, ..ByPeriod::default() }, ..stored };
     store.update_key(&wanted).await.unwrap();

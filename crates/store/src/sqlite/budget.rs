@@ -92,7 +92,9 @@ pub(super) fn claim(
 ) -> Result<bool> {
     db.prepare_cached("DELETE FROM claims WHERE until <= ?1")?.execute([now.unix_millis()])?;
     let claimed = db
-        .prepare_cached("INSERT INTO claims (key_id, name, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+        .prepare_cached(
+            "INSERT INTO claims (key_id, name, until) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        )?
         .execute(params![key_id.as_str(), name, until.unix_millis()])?;
     Ok(claimed > 0)
 }
