@@ -371,3 +371,35 @@ async fn health_tells_how_each_target_is() {
     assert_eq!(health["services"]["bedrock"]["targets"], expected);
     assert_eq!(gateway.caller().get("/health/ready").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_failure_is_booked_where_the_model_was_really_asked_last() {
+    for (lane, stream) in LANES.into_iter().flat_map(|lane| [(lane, false), (lane, true)]) {
+        let (gateway, us, eu) = pair(&[]).await;
+        us.script("", vec![Fault::throttle()]);
+        eu.script("", vec![Fault::error(400, "ValidationException", "no")]);
+        assert_eq!(gateway.caller().messages(&hello(lane, "Hi", stream)).await.status, 400);
+        let row = &gateway.rows(1).await[0];
+        assert_eq!((row.target.as_str(), row.region.as_str(), row.attempts), ("frankfurt", EU, 2), "{lane}");
+        assert!(lane != CLAUDE || row.resolved_model.starts_with("eu."), "{}", row.resolved_model);
+        // Virginia is passed over: nobody asks it, and nothing is booked there.
+        eu.script("", vec![Fault::error(400, "ValidationException", "no")]);
+        assert_eq!(gateway.caller().messages(&hello(lane, "Hi", stream)).await.status, 400);
+        let rows = gateway.rows(2).await;
+        assert!(rows.iter().all(|row| row.target == "frankfurt"), "{rows:?}");
+        assert_eq!(us.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn bedrocks_own_operations_book_a_failure_where_it_happened() {
+    let (gateway, us, eu) = pair(&[]).await;
+    us.script("", vec![Fault::throttle()]);
+    eu.script("", vec![Fault::error(400, "ValidationException", "no")]);
+    let body = json!({"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}).to_string();
+    let path = format!("/model/{QWEN}/converse");
+    let reply = gateway.caller().request("POST", &path, body.as_bytes()).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    let row = &gateway.rows(1).await[0];
+    assert_eq!((row.target.as_str(), row.region.as_str(), row.attempts), ("frankfurt", EU, 2));
+}

@@ -9,6 +9,7 @@ use httpd::{Body, Response};
 
 use crate::request_id::RequestId;
 use crate::route::Dialect;
+use crate::tour::Served;
 
 /// What kind of failure, and so whose fault and what the caller can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +167,8 @@ pub(crate) struct ApiError {
     pub(crate) details: Option<&'static str>,
     /// How often the upstream was called, where it was.
     pub(crate) attempts: u32,
+    /// Where it was called last, where it was.
+    pub(crate) last: Option<Box<Served>>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -178,6 +181,7 @@ impl ApiError {
             retry_after: None,
             details: None,
             attempts: 0,
+            last: None,
             headers: Vec::new(),
         }
     }

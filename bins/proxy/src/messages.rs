@@ -73,7 +73,10 @@ pub(crate) async fn create(
     admission.sent(prepared.tier, prepared.cache_ttl);
     note_losses(gateway, &prepared);
     let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job, &prepared));
-    upstream::sending(record, &job.resolution, &job.first(&prepared).place);
+    let first = job.first(&prepared);
+    upstream::sending(record, &job.resolution, &first.place);
+    // Where the first of the plan is passed over, this is another one.
+    first.note(&mut admission, record);
     let reply = Reply { id: message_id(), model: ask.model.into_owned() };
     if ask.stream {
         admission.called();
@@ -145,11 +148,19 @@ async fn whole(
             Ok(response)
         }
         Err(error) => {
-            record.attempts(error.attempts);
-            admission.answered(None, error.attempts);
+            note_failed(&error, &mut admission, record);
             admission.settle(failure(&error), now);
             Err(error)
         }
+    }
+}
+
+/// Has it booked and logged how often the upstream was called, and where last.
+pub(crate) fn note_failed(error: &ApiError, admission: &mut Admission, record: &mut Record) {
+    record.attempts(error.attempts);
+    admission.answered(None, error.attempts);
+    if let Some(last) = &error.last {
+        last.note(admission, record);
     }
 }
 

@@ -205,7 +205,7 @@ pub(crate) fn targets(targets: &Targets) {
 
 /// A share of a key's budget was reached.
 pub(crate) fn budget_alert(alert: &BudgetAlert) {
-    let BudgetAlert { key_id, period, percent, spent, limit } = alert;
+    let BudgetAlert { key_id, period, percent, spent, limit, .. } = alert;
     tracing::warn!(%key_id, %period, percent, spent_usd = %spent, budget_usd = %limit, "a share of a budget is spent");
     counter!("outcrop_budget_alerts_total",
         "period" => alert.period.as_str(), "percent" => alert.percent.to_string())

@@ -21,7 +21,7 @@ use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held, Phase};
 use crate::handle::Context;
 use crate::lane::{Answer, Decoder, Prepared, Said};
-use crate::messages::{Debug, failure};
+use crate::messages::{Debug, failure, note_failed};
 use crate::record::Record;
 use crate::refusal::api_error;
 use crate::request_id::RequestId;
@@ -72,8 +72,7 @@ pub(crate) async fn reply(
     let source = match tokio::time::timeout(interval, &mut pending).await {
         Ok(Ok(answered)) => Source::Open(Box::new(answered)),
         Ok(Err(error)) => {
-            record.attempts(error.attempts);
-            admission.answered(None, error.attempts);
+            note_failed(&error, &mut admission, record);
             admission.settle(failure(&error), Instant::now());
             return Err(error);
         }
@@ -169,6 +168,9 @@ impl Relay {
                     match quiet.during(&mut pending).await {
                         Met::Came(Ok(answered)) => break answered,
                         Met::Came(Err(error)) => {
+                            if let Some(admission) = &mut self.admission {
+                                note_failed(&error, admission, &mut self.record);
+                            }
                             yield Ok(self.failed(&error));
                             return;
                         }

@@ -136,7 +136,8 @@ impl<'a> Tour<'a> {
     }
 }
 
-/// Where an answer comes from.
+/// Where an answer comes from, or a refusal.
+#[derive(Clone, Debug)]
 pub(crate) struct Served {
     pub(crate) place: Place,
     pub(crate) way: Way,
@@ -152,6 +153,13 @@ impl Served {
             record.goes_to(&self.place, resolution);
         }
     }
+}
+
+/// A call that failed everywhere.
+pub(crate) struct Unanswered {
+    pub(crate) error: bedrock::Error,
+    /// Where it was made last.
+    pub(crate) last: Served,
 }
 
 /// The two kinds of call.

@@ -224,7 +224,10 @@ impl Job {
                 }
                 Err(error) => error,
             };
-            let next = tour.next(at, error, &mut behind).map_err(|error| self.failed(&error))?;
+            let next = tour.next(at, error, &mut behind).map_err(|error| ApiError {
+                last: Some(Box::new(tour.served(at, &self.plan))),
+                ..self.failed(&error)
+            })?;
             prepared = self.prepare_again(next)?;
         }
     }

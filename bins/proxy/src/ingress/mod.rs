@@ -35,7 +35,7 @@ use crate::record::Record;
 use crate::request_id::message_id;
 use crate::targets::{self, Plan};
 use crate::tiers;
-use crate::tour::{self, Exchange, Served, Streamed, Tour, Whole};
+use crate::tour::{self, Exchange, Served, Streamed, Tour, Whole, Unanswered};
 use crate::upstream;
 use crate::ways::{Candidate, Way};
 use crate::wishes::Wishes;
@@ -222,7 +222,10 @@ impl Passage {
     }
 
     /// Calls the targets, from one to the next where one fails.
-    async fn go<E: Exchange>(&mut self, first: Candidate) -> Result<(E::Reply, Served, u32), bedrock::Error> {
+    async fn go<E: Exchange>(
+        &mut self,
+        first: Candidate,
+    ) -> Result<(E::Reply, Served, u32), Box<Unanswered>> {
         let (gateway, resolution) = (self.gateway.clone(), self.resolution.clone());
         let all: Vec<Candidate> = self.candidates().collect();
         let mut behind = all.iter().copied().skip_while(move |at| *at != first).skip(1);
@@ -240,7 +243,13 @@ impl Passage {
                     tour.answered(at);
                     return Ok((reply, tour.served(at, &self.plan), tour.attempts));
                 }
-                Err(error) => at = tour.next(at, error, &mut behind)?,
+                Err(error) => match tour.next(at, error, &mut behind) {
+                    Ok(next) => at = next,
+                    Err(error) => {
+                        let last = tour.served(at, &self.plan);
+                        return Err(Box::new(Unanswered { error, last }));
+                    }
+                },
             }
         }
     }
@@ -293,12 +302,16 @@ impl Passage {
 /// The reply to a call that failed.
 fn unanswered(
     passage: &Passage,
-    admission: Admission,
+    mut admission: Admission,
     record: &mut Record,
-    error: &bedrock::Error,
+    failed: &Unanswered,
 ) -> Response {
+    let Unanswered { error, last } = failed;
     let refused = passage.refused(error);
     record.failed(refused.error.kind);
+    record.attempts(error.attempts);
+    admission.answered(error.request_id.as_deref(), error.attempts);
+    last.note(&mut admission, record);
     admission.settle(failure(&refused.error), Instant::now());
     refused.response(error.request_id.as_deref())
 }
@@ -314,7 +327,7 @@ async fn whole(
     }
     let (reply, served, attempts) = match passage.go::<Whole>(first).await {
         Ok(answered) => answered,
-        Err(error) => return Ok(unanswered(&passage, admission, record, &error)),
+        Err(failed) => return Ok(unanswered(&passage, admission, record, &failed)),
     };
     served.note(&mut admission, record);
     admission.answered(reply.request_id.as_deref(), attempts);
@@ -356,7 +369,7 @@ async fn streamed(
     admission.called();
     let (events, served, attempts) = match passage.go::<Streamed>(first).await {
         Ok(answered) => answered,
-        Err(error) => return Ok(unanswered(&passage, admission, record, &error)),
+        Err(failed) => return Ok(unanswered(&passage, admission, record, &failed)),
     };
     served.note(&mut admission, record);
     admission.answered(events.request_id(), attempts);
