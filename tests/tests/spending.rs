@@ -16,8 +16,8 @@ async fn what_is_booked_is_counted_by_model_and_what_has_no_price_apart() {
     assert_eq!(caller.messages(&hello("acme.never-heard-of", "Hello", false)).await.status, 400);
     let rows = gateway.rows(5).await;
     let metrics = caller.get("/metrics").await.text();
-    let value = |name: &str, model: &str| {
-        let series = format!("{name}{{model=\"{model}\"}} ");
+    let value = |name: &str, model: &str, more: &str| {
+        let series = format!("{name}{{model=\"{model}\"{more}}} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
         line.map_or(0, |count| count.parse::<u128>().unwrap())
     };
@@ -25,10 +25,10 @@ async fn what_is_booked_is_counted_by_model_and_what_has_no_price_apart() {
         let costs = rows.iter().filter(|row| row.base_model == base).map(|row| row.cost_pico_usd.unwrap().0);
         let micro = costs.sum::<u128>() / 1_000_000;
         assert!(micro > 0);
-        assert_eq!(value("outcrop_cost_micro_usd_total", base), micro, "{metrics}");
+        assert_eq!(value("outcrop_cost_micro_usd_total", base, ",tier=\"default\""), micro, "{metrics}");
     }
     for model in [NOVA, "other"] {
-        assert_eq!(value("outcrop_unpriced_requests_total", model), 1, "{model}");
+        assert_eq!(value("outcrop_unpriced_requests_total", model, ""), 1, "{model}");
     }
     assert!(!metrics.contains("never-heard-of"), "a label is none of the caller's words");
 }

@@ -10,7 +10,7 @@ use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use policy::{BudgetAlert, Denial, Tokens};
+use policy::{BudgetAlert, Denial, Refills, Tokens};
 use store::usage::WriterStats;
 
 use crate::record::lane_name;
@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     first_byte: Handles<(&'static str, &'static str), Histogram>,
     tokens: Handles<&'static str, Arc<TokenCounters>>,
     upstream: Handles<(usize, &'static str, &'static str), Counter>,
+    upstream_seconds: Handles<(usize, &'static str), Histogram>,
 }
 
 /// Count and duration of requests of one kind.
@@ -127,14 +128,25 @@ impl Metrics {
         }
     }
 
-    /// One call to a target, which has its place in the list and its name.
-    pub(crate) fn upstream(&self, target: (usize, &Arc<str>), model: &'static str, outcome: &'static str) {
+    /// One call to a target, which has its place in the list and its name. It took so long until it had its answer, or the
+    /// first event of one.
+    pub(crate) fn upstream(
+        &self,
+        target: (usize, &Arc<str>),
+        model: &'static str,
+        outcome: &'static str,
+        seconds: f64,
+    ) {
         let (index, name) = target;
         let counter = self.upstream.get((index, model, outcome), || {
             counter!("outcrop_upstream_requests_total",
                 "target" => Arc::clone(name), "model" => model, "outcome" => outcome)
         });
         counter.increment(1);
+        let histogram = self.upstream_seconds.get((index, model), || {
+            histogram!("outcrop_upstream_duration_seconds", "target" => Arc::clone(name), "model" => model)
+        });
+        histogram.record(seconds);
     }
 
     // The rest is rare enough for the registry's own look-up.
@@ -212,6 +224,15 @@ pub(crate) fn budget_alert(alert: &BudgetAlert) {
     .increment(1);
 }
 
+/// How the store was asked for parts of budgets, as of now.
+pub(crate) fn leases(refills: &Refills) {
+    for (outcome, count) in
+        [("granted", refills.granted), ("refused", refills.refused), ("failed", refills.failed)]
+    {
+        counter!("outcrop_lease_refills_total", "kind" => "budget", "outcome" => outcome).absolute(count);
+    }
+}
+
 /// What the usage writer has done, as of now.
 pub(crate) fn usage(stats: &WriterStats) {
     gauge!("outcrop_usage_queue_rows").set(stats.queued as f64);
@@ -231,7 +252,10 @@ pub(crate) fn describe() {
     for (name, help) in [
         ("outcrop_requests_total", "Requests by surface, status and whether the answer was streamed."),
         ("outcrop_tokens_total", "Tokens by model and kind, as booked."),
-        ("outcrop_cost_micro_usd_total", "What was booked in micro-dollars, by model."),
+        (
+            "outcrop_cost_micro_usd_total",
+            "What was booked in micro-dollars, by model and the tier that served.",
+        ),
         ("outcrop_unpriced_requests_total", "Booked calls of models without a price, by model."),
         ("outcrop_auth_failures_total", "Requests without a valid key, by reason."),
         ("outcrop_denials_total", "Requests with a valid key that were refused, by kind."),
@@ -248,6 +272,7 @@ pub(crate) fn describe() {
             "outcrop_tier_fallbacks_total",
             "Calls sent by default because the model does not take the wished tier.",
         ),
+        ("outcrop_lease_refills_total", "How often the store was asked for a part of a budget, by outcome."),
         ("outcrop_upstream_retries_total", "Repetitions at the same target."),
         ("outcrop_usage_rows_written_total", "Usage rows by outcome."),
     ] {
@@ -256,6 +281,10 @@ pub(crate) fn describe() {
     for (name, help) in [
         ("outcrop_request_duration_seconds", "From a request's head to the last byte of its answer."),
         ("outcrop_time_to_first_byte_seconds", "From a request's head to the first content of its answer."),
+        (
+            "outcrop_upstream_duration_seconds",
+            "A call to a target, repetitions there included, until its answer or the first event of it.",
+        ),
         (
             "outcrop_gateway_overhead_seconds",
             "From a request's head to the upstream call: what the gateway adds.",

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use catalog::Catalog;
 use metrics::{Counter, counter};
-use store::UsageRow;
+use store::{ServiceTier, UsageRow};
 
 /// Pico-dollars of a micro-dollar.
 const MICRO: u128 = 1_000_000;
@@ -22,8 +22,14 @@ pub(crate) struct Spending {
 
 #[derive(Default)]
 struct Spent {
-    cost: OnceLock<Counter>,
+    /// By the tier that served, in the order of [`ServiceTier::ALL`].
+    tiers: [Cost; 4],
     unpriced: OnceLock<Counter>,
+}
+
+#[derive(Default)]
+struct Cost {
+    counter: OnceLock<Counter>,
     /// Pico-dollars that make no whole micro-dollar yet.
     rest: AtomicU64,
 }
@@ -39,9 +45,13 @@ impl Spending {
     pub(crate) fn count(&self, row: &UsageRow) {
         let known = self.models.get_key_value(row.base_model.as_str());
         let (label, spent) = known.map_or((OTHER, &self.other), |(label, spent)| (*label, spent));
-        if let Some(cost) = row.cost_pico_usd {
-            let counter = || counter!("outcrop_cost_micro_usd_total", "model" => label);
-            spent.cost.get_or_init(counter).increment(spent.whole(cost.0));
+        if let Some(pico) = row.cost_pico_usd {
+            let tiers = ServiceTier::ALL.iter().zip(&spent.tiers);
+            for (tier, cost) in tiers.filter(|(tier, _)| **tier == row.tier_served) {
+                let name = tier.as_str();
+                let counter = || counter!("outcrop_cost_micro_usd_total", "model" => label, "tier" => name);
+                cost.counter.get_or_init(counter).increment(cost.whole(pico.0));
+            }
         } else {
             let counter = || counter!("outcrop_unpriced_requests_total", "model" => label);
             spent.unpriced.get_or_init(counter).increment(1);
@@ -49,7 +59,7 @@ impl Spending {
     }
 }
 
-impl Spent {
+impl Cost {
     /// Adds an amount, and returns how many whole micro-dollars that makes; what is left over is kept for the next.
     fn whole(&self, pico: u128) -> u64 {
         let part = u64::try_from(pico % MICRO).unwrap_or_default();
@@ -67,9 +77,9 @@ mod tests {
 
     #[test]
     fn parts_of_a_micro_dollar_add_up_and_none_is_lost() {
-        let spent = Spent::default();
-        let whole: u64 = (0..10).map(|_| spent.whole(1_750_000)).sum();
-        assert_eq!((whole, spent.rest.load(Ordering::Relaxed)), (17, 500_000));
-        assert_eq!(spent.whole(500_000), 1);
+        let cost = Cost::default();
+        let whole: u64 = (0..10).map(|_| cost.whole(1_750_000)).sum();
+        assert_eq!((whole, cost.rest.load(Ordering::Relaxed)), (17, 500_000));
+        assert_eq!(cost.whole(500_000), 1);
     }
 }

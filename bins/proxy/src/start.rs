@@ -361,6 +361,7 @@ async fn upkeep(shared: Arc<Shared>, targets: Targets, recorder: Recorder) {
         pace.tick().await;
         metrics::usage(&recorder.stats());
         metrics::targets(&targets);
+        metrics::leases(&shared.policy.budgets().refills());
         exporter.upkeep();
     }
 }

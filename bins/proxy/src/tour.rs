@@ -69,12 +69,13 @@ impl<'a> Tour<'a> {
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         let target = self.gateway.targets.get(at.target);
         let asked = E::ask(&target.client, call, self.left().saturating_sub(waiting)).await;
+        let seconds = now.elapsed().as_secs_f64();
         let made = asked.as_ref().map_or_else(|error| error.attempts, E::attempts);
         self.attempts += made;
         let (metrics, name) = (&self.gateway.metrics, &target.place.target);
         metrics.retries(name, made);
         let outcome = asked.as_ref().map_or_else(|error| outcome(error.kind), |_| "ok");
-        metrics.upstream((at.target, name), record::model_label(self.resolution), outcome);
+        metrics.upstream((at.target, name), record::model_label(self.resolution), outcome, seconds);
         asked
     }
 

@@ -4,6 +4,7 @@
 //! request a key at a time, in a task of its own: the answer is credited also when the caller has left meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -116,11 +117,22 @@ impl Overdrawn {
     }
 }
 
+/// How often the store was asked for a part of a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refills {
+    /// It gave some.
+    pub granted: u64,
+    /// There was not enough left.
+    pub refused: u64,
+    /// It did not answer.
+    pub failed: u64,
+}
+
 /// What pays a caller's requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Funding {
     purse: Arc<Purse>,
-    plan: BudgetPlan,
+    plan: Arc<BudgetPlan>,
 }
 
 /// The purses of all keys that have a budget. The lock of the map is taken when a record is read from the store and when
@@ -128,6 +140,7 @@ pub(crate) struct Funding {
 pub struct Budgets {
     store: Arc<dyn Store>,
     terms: Arc<Terms>,
+    refills: [AtomicU64; 3],
     purses: Mutex<HashMap<KeyId, Arc<Purse>>>,
 }
 
@@ -140,7 +153,7 @@ impl std::fmt::Debug for Budgets {
 impl Budgets {
     /// No purses yet.
     pub fn new(store: Arc<dyn Store>, terms: Terms) -> Self {
-        Self { store, terms: Arc::new(terms), purses: Mutex::default() }
+        Self { store, terms: Arc::new(terms), refills: Default::default(), purses: Mutex::default() }
     }
 
     fn purses(&self) -> MutexGuard<'_, HashMap<KeyId, Arc<Purse>>> {
@@ -154,7 +167,7 @@ impl Budgets {
         let mut purses = self.purses();
         let new = || Arc::new(Purse::new(record.key_id.clone(), Arc::clone(&self.terms)));
         let purse = purses.entry(record.key_id.clone()).or_insert_with(new);
-        Some(Funding { purse: Arc::clone(purse), plan })
+        Some(Funding { purse: Arc::clone(purse), plan: Arc::new(plan) })
     }
 
     /// Holds an amount of the caller's budgets: at once while the lease has it, else after asking the store.
@@ -169,15 +182,15 @@ impl Budgets {
             return Ok(hold);
         }
         let (own, before) = (Arc::clone(self), purse.news());
-        let (purse, plan) = (Arc::clone(purse), *plan);
-        let task = tokio::spawn(async move { own.ask_and_hold(&purse, plan, amount.0, before, now).await });
+        let (purse, plan) = (Arc::clone(purse), Arc::clone(plan));
+        let task = tokio::spawn(async move { own.ask_and_hold(&purse, &plan, amount.0, before, now).await });
         task.await.unwrap_or(Err(Denial::StoreAway))
     }
 
     async fn ask_and_hold(
         &self,
         purse: &Arc<Purse>,
-        plan: BudgetPlan,
+        plan: &Arc<BudgetPlan>,
         amount: u128,
         before: u64,
         now: Now,
@@ -193,7 +206,7 @@ impl Budgets {
         }
         // Those who need less may take what was brought before we can.
         for _ in 0..TRIES {
-            self.ask(purse, &plan, amount, now.wall).await?;
+            self.ask(purse, plan, amount, now.wall).await?;
             if let Some(hold) = purse.hold(&allowance, amount, now) {
                 return Ok(hold);
             }
@@ -202,7 +215,13 @@ impl Budgets {
     }
 
     /// Asks the store for what an amount needs. Whoever calls has the purse's turn.
-    async fn ask(&self, purse: &Purse, plan: &BudgetPlan, amount: u128, at: Timestamp) -> Result<(), Denial> {
+    async fn ask(
+        &self,
+        purse: &Purse,
+        plan: &Arc<BudgetPlan>,
+        amount: u128,
+        at: Timestamp,
+    ) -> Result<(), Denial> {
         let allowance = plan.at(at);
         let Begun { give_back, need, now } = purse.begin(plan, &allowance, amount, at);
         let expires_at = now.plus_millis(self.terms.ttl_millis());
@@ -227,6 +246,13 @@ impl Budgets {
                 Some(Denial::StoreAway)
             }
         };
+        let [granted, refused, failed] = &self.refills;
+        let counter = match &answer {
+            Ok(grant) if grant.granted == PicoUsd::ZERO => refused,
+            Ok(_) => granted,
+            Err(_) => failed,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
         purse.end(&allowance, amount, expires_at, answer.as_ref().map_err(|_| ()), denial.clone());
         denial.map_or(Ok(()), Err)
     }
@@ -236,6 +262,12 @@ impl Budgets {
             self.store.release_budget(&ask.key_id, &ask.replica, Some(give_back)).await?;
         }
         self.store.lease_budget(ask).await
+    }
+
+    /// What came of asking the store, so far.
+    pub fn refills(&self) -> Refills {
+        let [granted, refused, failed] = self.refills.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Refills { granted, refused, failed }
     }
 
     /// How often [`Budgets::tend`] is due.
@@ -262,7 +294,7 @@ impl Budgets {
         for (purse, _turn, care) in rest {
             let done = match care {
                 Care::Nothing | Care::Extend => true,
-                Care::Renew(plan) => self.ask(&purse, &plan, 0, now).await.is_ok(),
+                Care::Renew => self.ask(&purse, &purse.plan(), 0, now).await.is_ok(),
                 Care::GiveBack => self.give_back(&purse).await,
             };
             // The store is away: what is in use is more urgent next time.

@@ -39,7 +39,7 @@ use store::{CacheTtl, KeyHasher, PicoUsd, PresentedKey, Store, Timestamp, UsageR
 pub use admission::{Admission, End, Place, Tokens};
 pub use alert::{Alert, BudgetAlert};
 pub use ask::{Ask, Marks};
-pub use budget::{BudgetWarning, Budgets, Overdrawn, Terms};
+pub use budget::{BudgetWarning, Budgets, Overdrawn, Refills, Terms};
 pub use caller::{Caller, Standing};
 pub use denial::Denial;
 pub use gauge::{Gate, RateConfig, Rates};

@@ -28,7 +28,7 @@ pub(crate) struct Purse {
 /// Amounts are pico-dollars. All arithmetic saturates: budgets end far below where that happens.
 #[derive(Debug, Default)]
 struct Book {
-    plan: BudgetPlan,
+    plan: Arc<BudgetPlan>,
     /// Under which the lease was granted.
     allowance: Allowance,
     /// As the store has it.
@@ -170,6 +170,11 @@ impl Purse {
         Some(Hold { purse: Arc::clone(self), amount: signed(amount), at: now.wall, warning })
     }
 
+    /// The budgets, as whoever asked last knew them.
+    pub(crate) fn plan(&self) -> Arc<BudgetPlan> {
+        Arc::clone(&self.book().plan)
+    }
+
     /// How many asks have ended.
     pub(crate) fn news(&self) -> u64 {
         self.book().news.count
@@ -185,7 +190,7 @@ impl Purse {
     /// Begins an ask: what must be given back first, and what is needed from the store. A lease that has ended is none.
     pub(crate) fn begin(
         &self,
-        plan: &BudgetPlan,
+        plan: &Arc<BudgetPlan>,
         allowance: &Allowance,
         amount: u128,
         now: Timestamp,
@@ -204,7 +209,7 @@ impl Purse {
         }
         let before = std::mem::replace(&mut book.allowance, *allowance);
         book.seen.forget_alerts(&before, allowance);
-        book.plan = *plan;
+        book.plan = Arc::clone(plan);
         book.asking = true;
         let need = signed(amount).saturating_sub(book.free()).max(0);
         Begun { give_back, need: PicoUsd(need.unsigned_abs()), now }
@@ -299,7 +304,7 @@ impl Purse {
         }
         // What may be spent changes by itself when an extension ends.
         let changed = book.plan.at(now) != book.allowance;
-        if book.low || changed { Care::Renew(book.plan) } else { Care::Nothing }
+        if book.low || changed { Care::Renew } else { Care::Nothing }
     }
 
     /// The lease lasts until then.
@@ -349,7 +354,7 @@ pub(crate) enum Care {
     /// It is in use, and ends soon.
     Extend,
     /// It runs low, or the budgets are others by now.
-    Renew(BudgetPlan),
+    Renew,
     /// Nobody has used it for a while.
     GiveBack,
 }

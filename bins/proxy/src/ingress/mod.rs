@@ -35,7 +35,7 @@ use crate::record::Record;
 use crate::request_id::message_id;
 use crate::targets::{self, Plan};
 use crate::tiers;
-use crate::tour::{self, Exchange, Served, Streamed, Tour, Whole, Unanswered};
+use crate::tour::{self, Exchange, Served, Streamed, Tour, Unanswered, Whole};
 use crate::upstream;
 use crate::ways::{Candidate, Way};
 use crate::wishes::Wishes;

@@ -67,7 +67,7 @@ impl Fleet {
         let replica = &mut self.replicas[n];
         let mut funding =
             replica.budgets.of(&KeyRecord { budget_daily: Some(1), ..self.record.clone() }).unwrap();
-        funding.plan = *plan;
+        funding.plan = Arc::new(*plan);
         let hold = replica.budgets.hold(&funding, PicoUsd(amount), now).await?;
         replica.holds.push((hold, amount));
         Ok(())
@@ -316,7 +316,7 @@ async fn another_budget_holds_at_the_next_request() {
     let budgets = Arc::clone(&fleet.replicas[0].budgets);
     let mut funding = budgets.of(&KeyRecord { budget_total: Some(1), ..fleet.record.clone() }).unwrap();
     for (limit, amount, fits) in [(2_000, 200, true), (1_100, 1, false), (1_101, 1, true), (500, 1, false)] {
-        funding.plan = Fleet::limits(limit).into();
+        funding.plan = Arc::new(Fleet::limits(limit).into());
         let held = budgets.hold(&funding, PicoUsd(amount), fleet.now()).await;
         assert_eq!(held.is_ok(), fits, "{limit}");
         fleet.replicas[0].holds.extend(held.ok().map(|hold| (hold, amount)));
