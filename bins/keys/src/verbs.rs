@@ -10,8 +10,7 @@ use store::{
 
 use crate::{
     args::{Args, Backend, Create, Field, List, Update, Verb, Wishes},
-    beta,
-    budgets,
+    beta, budgets,
     failure::Failure,
     mapping, pricing, rotate, setup, usage,
     view::{self, Answer, Form},

@@ -125,7 +125,7 @@ pub(crate) struct Budgets {
     #[arg(long, env = "LEASE_TTL_SECONDS", default_value = "15", value_name = "SECONDS",
         value_parser = values::lease_ttl)]
     pub(crate) lease_ttl: Seconds,
-    /// Shares of a budget in percent, comma-separated: reaching one is a warning in the log and in outcrop_budget_alerts_total.
+    /// Shares of a budget in percent, comma-separated: reaching one is a warning in the log and in outcrop_budget_alerts_total, once a period over all gateways.
     #[arg(long, env = "BUDGET_ALERT_PERCENTS", default_value = "80,100", value_name = "LIST")]
     pub(crate) budget_alerts: Percents,
 }

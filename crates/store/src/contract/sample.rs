@@ -1,8 +1,9 @@
 //! Records and rows to test with.
 
 use crate::{
-    BetaKind, BetaRow, BudgetChange, BudgetExtension, BudgetReset, ByPeriod, CacheTtl, KeyHash, KeyId, KeyRecord, MappingRow, PicoUsd, Previous, PriceBand,
-    PriceFigures, PriceRow, PriceSource, PriceStatus, RowStatus, ServiceTier, Timestamp, UsageRow,
+    BetaKind, BetaRow, BudgetChange, BudgetExtension, BudgetReset, ByPeriod, CacheTtl, KeyHash, KeyId,
+    KeyRecord, MappingRow, PicoUsd, Previous, PriceBand, PriceFigures, PriceRow, PriceSource, PriceStatus,
+    RowStatus, ServiceTier, Timestamp, UsageRow,
 };
 
 /// Noon of 21 November 2026.
