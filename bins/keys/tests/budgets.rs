@@ -56,6 +56,8 @@ fn shown(desk: &Desk, id: &str) -> Value {
 #[test]
 fn a_reset_budget_can_be_spent_again_and_usage_stays_what_it_was() {
     let (desk, id) = with_budgets(&["--budget-daily", "1", "--budget-monthly", "10"]);
+    desk.run(&["budget", "reset", &id]).ok();
+    assert_eq!(shown(&desk, &id)["version"], 1, "nothing was spent");
     spend(&desk, &id, "a", PicoUsd::USD);
     assert_eq!(shown(&desk, &id)["status"], "budget_exceeded");
     let after = desk.run(&["budget", "reset", &id, "--period", "daily", "--json"]).json();

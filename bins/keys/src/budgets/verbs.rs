@@ -1,6 +1,8 @@
 //! Budgets that are reset, or extended for a time.
 
-use store::{BudgetChange, BudgetExtension, BudgetReset, ErrorKind, KeyRecord, Period, Store, Timestamp};
+use store::{
+    BudgetChange, BudgetExtension, BudgetReset, ErrorKind, KeyRecord, Period, PicoUsd, Store, Timestamp,
+};
 
 use super::args::{Budget, Extend, Reset};
 use crate::{
@@ -56,8 +58,8 @@ async fn after_reset(
     for period in chosen(record, &wanted.period.iter().map(|which| (*which).into()).collect::<Vec<_>>())? {
         let spent = store.usage_totals(&record.key_id, &period.bucket(now)).await?.cost_pico_usd;
         let change = changed.budget_changes.get_mut(period);
-        // A repetition before anything more was spent is none.
-        if change.reset.is_none_or(|reset| reset.spent != spent) {
+        // Before anything was spent, or anything more, there is nothing to reset.
+        if change.reset.map_or(PicoUsd::ZERO, |reset| reset.spent) != spent {
             change.reset = Some(BudgetReset { at: now, spent });
         }
     }

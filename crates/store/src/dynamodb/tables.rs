@@ -62,7 +62,8 @@ pub const USAGE_STATS: Table = Table {
     ttl: Some("ttl"),
 };
 
-/// Leases of budgets: `lease#<replica>` at the key's id, and `budget#version` beside them.
+/// Leases of budgets: `lease#<replica>` at the key's id, and `budget#version` beside them; at `claim#<key_id>`, what was
+/// claimed about a key.
 pub const LEDGER: Table =
     Table { name: "ledger", partition: "pk", sort: Some("sk"), indexes: &[], ttl: Some("ttl") };
 
