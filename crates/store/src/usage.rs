@@ -1,5 +1,6 @@
 //! Usage: rows, what they add up to, and how they are written behind the request.
 
+mod journal;
 mod money;
 mod rebuild;
 mod row;

@@ -1,15 +1,19 @@
-//! Rows on disk, while the store is away: files of one JSON row a line.
+//! Files of rows: one JSON row a line.
 //!
-//! A file that is being written is locked by its process, so that another one that shares the directory does not
-//! replay it half-way. Nothing here has to be exact: a row that is replayed twice counts once.
+//! A file that is in use is locked by its process, so that another one that shares the directory does not replay it
+//! half-way; when the process dies, its files are anybody's. Nothing here has to be exact: a row that is replayed twice
+//! counts once.
 
 use std::{
-    collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
@@ -19,17 +23,19 @@ const PREFIX: &str = "usage-";
 const SUFFIX: &str = ".jsonl";
 const REJECTED: &str = "rejected.jsonl";
 
+/// The directory. It is made when the first file is.
 pub(super) struct Spool {
     dir: PathBuf,
-    active: Option<Active>,
-    /// Files of this process: their rows are paid from its leases.
-    own: HashSet<PathBuf>,
 }
 
-struct Active {
-    file: File,
+/// A file of this process, locked while this lives.
+pub(super) struct Kept {
+    file: Arc<File>,
     path: PathBuf,
+    /// Of what was appended whole.
     length: u64,
+    /// Half a line may follow.
+    torn: bool,
 }
 
 /// A file from which rows are brought back; locked while this lives.
@@ -46,54 +52,28 @@ pub(super) enum Line {
 }
 
 impl Spool {
-    /// The directory is made when the first row goes there.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, active: None, own: HashSet::new() }
+        Self { dir }
     }
 
-    /// Appends rows and waits until they are on disk. After an error none of them counts as kept.
-    pub(super) fn append<'a>(&mut self, rows: impl Iterator<Item = &'a UsageRow>) -> io::Result<()> {
-        let mut text = Vec::new();
-        for row in rows {
-            serde_json::to_writer(&mut text, row)?;
-            text.push(b'\n');
-        }
-        let mut active = match self.active.take() {
-            Some(active) => active,
-            None => self.begin()?,
-        };
-        let appended = active.file.write_all(&text).and_then(|()| active.file.sync_data());
-        if let Err(error) = appended {
-            // Half a line would spoil the next one; the next append begins a new file in any case.
-            let _ = active.file.set_len(active.length);
-            if active.length == 0 {
-                let _ = fs::remove_file(&active.path);
-            }
-            return Err(error);
-        }
-        active.length += text.len() as u64;
-        self.own.insert(active.path.clone());
-        self.active = Some(active);
-        Ok(())
+    /// A new file.
+    pub(super) fn begin(&self) -> io::Result<Kept> {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        make_private_dir(&self.dir)?;
+        // The time makes the name unique among the processes that ever had this id, and sorts the files by age.
+        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let (id, serial) = (process::id(), SERIAL.fetch_add(1, Relaxed));
+        let name = format!("{PREFIX}{nanos:020}-{id}-{serial}{SUFFIX}");
+        let (hidden, path) = (self.dir.join(format!(".{name}")), self.dir.join(name));
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&hidden)?;
+        // Locked before it can be found: another process would take it for a finished one, and remove it.
+        file.lock()?;
+        fs::rename(&hidden, &path)?;
+        Ok(Kept { file: Arc::new(file), path, length: 0, torn: false })
     }
 
-    /// Whether this process wrote the file.
-    pub(super) fn is_own(&self, path: &Path) -> bool {
-        self.own.contains(path)
-    }
-
-    /// The file is gone.
-    pub(super) fn forget(&mut self, path: &Path) {
-        self.own.remove(path);
-    }
-
-    /// Ends the file that is being written, and with it its lock.
-    pub(super) fn close(&mut self) {
-        self.active = None;
-    }
-
-    /// The finished files, oldest first, that no other process is busy with.
-    pub(super) fn leftovers(&self) -> io::Result<Vec<PathBuf>> {
+    /// The files, oldest first. Those that a process is busy with are among them, and cannot be opened.
+    pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -106,8 +86,7 @@ impl Spool {
                 .file_name()
                 .and_then(|name| name.to_str())
                 .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
-            let active = self.active.as_ref().is_some_and(|active| active.path == path);
-            if ours && !active {
+            if ours {
                 files.push(path);
             }
         }
@@ -125,19 +104,72 @@ impl Spool {
         file.write_all(&line)?;
         file.sync_data()
     }
+}
 
-    fn begin(&self) -> io::Result<Active> {
-        make_private_dir(&self.dir)?;
-        // The time makes the name unique among the processes that ever had this id, and sorts the files by age.
-        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let name = format!("{PREFIX}{nanos:020}-{}{SUFFIX}", process::id());
-        let (hidden, path) = (self.dir.join(format!(".{name}")), self.dir.join(name));
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&hidden)?;
-        // Locked before it can be found: another process would take it for a finished one, and remove it.
-        file.lock()?;
-        fs::rename(&hidden, &path)?;
-        Ok(Active { file, path, length: 0 })
+impl Kept {
+    /// Appends whole lines. After an error none of them counts as kept.
+    pub(super) fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.as_ref().write_all(text) {
+            // Half a line would spoil the next one.
+            self.torn = self.file.set_len(self.length).is_err();
+            return Err(error);
+        }
+        self.length += text.len() as u64;
+        Ok(())
     }
+
+    /// To read what is here, and to have it on the disk.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Begins anew.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        (self.length, self.torn) = (0, false);
+        Ok(())
+    }
+
+    pub(super) fn remove(self) -> io::Result<()> {
+        remove(&self.path)
+    }
+}
+
+/// Reads a file from some byte on, whoever appends to it meanwhile.
+pub(super) struct Onward<'a> {
+    pub(super) file: &'a File,
+    pub(super) offset: u64,
+}
+
+impl io::Read for Onward<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// Up to `most` lines; none at the end.
+pub(super) fn lines(reader: &mut impl BufRead, most: usize) -> io::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    while lines.len() < most {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.ends_with(b"\n") {
+            line.pop();
+        }
+        lines.push(match serde_json::from_slice(&line) {
+            Ok(row) => Line::Row(Box::new(row)),
+            Err(_) => Line::Unreadable(line),
+        });
+    }
+    Ok(lines)
 }
 
 impl Leftover {
@@ -157,29 +189,19 @@ impl Leftover {
 
     /// Up to `most` lines; none at the end.
     pub(super) fn next(&mut self, most: usize) -> io::Result<Vec<Line>> {
-        let mut lines = Vec::new();
-        while lines.len() < most {
-            let mut line = Vec::new();
-            if self.reader.read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            if line.ends_with(b"\n") {
-                line.pop();
-            }
-            lines.push(match serde_json::from_slice(&line) {
-                Ok(row) => Line::Row(Box::new(row)),
-                Err(_) => Line::Unreadable(line),
-            });
-        }
-        Ok(lines)
+        lines(&mut self.reader, most)
     }
 
     /// Removes the file: all of it was brought back.
     pub(super) fn remove(self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove(&self.path)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -13,8 +13,12 @@ pub struct WriterStats {
     pub repeated: u64,
     /// Rows that went to disk because the queue was full, the store away, or the program ending.
     pub spooled: u64,
-    /// Rows that came back from disk into the store.
+    /// Of those, how many have come back from disk into the store.
     pub replayed: u64,
+    /// Rows of processes that have ended, brought from disk into the store.
+    pub adopted: u64,
+    /// Rows that the disk did not take when they were recorded: a kill would have lost them until the store had them.
+    pub unkept: u64,
     /// Rows, or lines of a spool file, that nothing can be done with; they are kept in `rejected.jsonl`.
     pub rejected: u64,
     /// Rows that are gone: the store away, the disk unusable and the queue at its last limit. Alert on any.
@@ -30,6 +34,8 @@ pub(super) struct Counters {
     pub(super) repeated: AtomicU64,
     pub(super) spooled: AtomicU64,
     pub(super) replayed: AtomicU64,
+    pub(super) adopted: AtomicU64,
+    pub(super) unkept: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) failed_calls: AtomicU64,
@@ -47,6 +53,8 @@ impl Counters {
             repeated: self.repeated.load(Relaxed),
             spooled: self.spooled.load(Relaxed),
             replayed: self.replayed.load(Relaxed),
+            adopted: self.adopted.load(Relaxed),
+            unkept: self.unkept.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             lost: self.lost.load(Relaxed),
             failed_calls: self.failed_calls.load(Relaxed),

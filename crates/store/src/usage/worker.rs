@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     UsageRow, WriterOptions,
+    journal::{Journal, Lanes, Place},
     spool::{Leftover, Line, Spool},
     stats::Counters,
     uses::LastUses,
@@ -39,11 +40,12 @@ pub(super) struct Worker {
     urgent: Arc<Notify>,
     counters: Arc<Counters>,
     spool: Spool,
-    pending: VecDeque<UsageRow>,
+    journal: Journal,
+    pending: VecDeque<(UsageRow, Option<Place>)>,
     uses: LastUses,
     waiters: Vec<oneshot::Sender<()>>,
     stopping: bool,
-    /// Whether rows may lie on disk.
+    /// Whether rows of others may lie on disk.
     spool_due: bool,
     /// With how many rows in memory they go to disk.
     spill_at: usize,
@@ -62,13 +64,15 @@ impl Worker {
         inbox: mpsc::UnboundedReceiver<Message>,
         urgent: Arc<Notify>,
         counters: Arc<Counters>,
+        lanes: Arc<Lanes>,
     ) -> Self {
-        Self {
+        let mut worker = Self {
             store,
             inbox,
             urgent,
             counters,
             spool: Spool::new(options.spool_dir.clone()),
+            journal: Journal::new(lanes),
             pending: VecDeque::new(),
             uses: LastUses::default(),
             waiters: Vec::new(),
@@ -80,7 +84,9 @@ impl Worker {
             next_prune: Instant::now(),
             deadline: None,
             options,
-        }
+        };
+        worker.turn();
+        worker
     }
 
     pub(super) async fn run(mut self) {
@@ -104,7 +110,9 @@ impl Worker {
         self.deadline = Some(Instant::now() + self.options.call_timeout);
         self.round().await;
         self.spill();
-        self.spool.close();
+        if let Err(error) = self.journal.close() {
+            tracing::warn!(%error, "files of usage rows that were written stay, and count for nothing");
+        }
         for waiter in mem::take(&mut self.waiters) {
             let _ = waiter.send(());
         }
@@ -153,11 +161,13 @@ impl Worker {
                 false
             }
         };
+        // Others that share the directory may have died.
+        self.spool_due |= !more;
         self.next_prune = Instant::now() + if more { PRUNE_PAUSE } else { PRUNE_EVERY };
     }
 
     fn has_work(&self) -> bool {
-        !self.pending.is_empty() || self.spool_due
+        !self.pending.is_empty() || self.spool_due || self.journal.owing().is_some()
     }
 
     fn is_due(&self) -> bool {
@@ -176,11 +186,12 @@ impl Worker {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Row(row) => {
+            Message::Row(row, place) => {
                 if !self.has_work() {
                     self.next_round = Instant::now() + self.options.flush_interval;
                 }
-                self.pending.push_back(*row);
+                self.journal.took(place);
+                self.pending.push_back((*row, place));
                 if self.pending.len() > self.spill_at {
                     self.spill();
                 }
@@ -216,19 +227,73 @@ impl Worker {
     async fn bring_all(&mut self) -> Result<()> {
         // Rows that arrive meanwhile wait for the next round, so that this one ends.
         let mut left = self.pending.len();
-        while left > 0 && !self.pending.is_empty() {
-            let batch: Vec<_> = self.pending.drain(..left.min(BATCH).min(self.pending.len())).collect();
-            let rows = batch.len();
-            left -= rows;
-            let brought = self.bring(batch, true).await;
-            let returned = brought.as_ref().err().map_or(0, |(_, rest)| rest.len());
-            self.counters.queued.fetch_sub(rows - returned, Relaxed);
-            if let Err((error, rest)) = brought {
-                rest.into_iter().rev().for_each(|row| self.pending.push_front(row));
-                return Err(error);
+        loop {
+            // First, because they are the older ones.
+            self.bring_back().await?;
+            left = left.min(self.pending.len());
+            if left == 0 {
+                break;
+            }
+            let (batch, places): (Vec<_>, Vec<_>) = self.pending.drain(..left.min(BATCH)).unzip();
+            left -= batch.len();
+            let (brought, rest) = match self.bring(batch, true).await {
+                Ok(()) => (Ok(()), Vec::new()),
+                Err((error, rest)) => (Err(error), rest),
+            };
+            let done = places.len() - rest.len();
+            places.iter().take(done).for_each(|place| self.journal.done(*place));
+            self.counters.queued.fetch_sub(done, Relaxed);
+            self.take_back(rest.into_iter().zip(places.into_iter().skip(done)));
+            brought?;
+        }
+        self.turn();
+        if self.spool_due { self.adopt().await } else { Ok(()) }
+    }
+
+    /// Rows that the store did not take. Those that left memory meanwhile come back from the disk.
+    fn take_back(&mut self, rest: impl DoubleEndedIterator<Item = (UsageRow, Option<Place>)>) {
+        for (row, place) in rest.rev() {
+            if self.journal.has_left(place) {
+                Counters::add(&self.counters.spooled, 1);
+                self.counters.queued.fetch_sub(1, Relaxed);
+            } else {
+                self.pending.push_front((row, place));
             }
         }
-        if self.spool_due { self.replay().await } else { Ok(()) }
+    }
+
+    /// Rows that left memory, from disk to the store.
+    async fn bring_back(&mut self) -> Result<()> {
+        while let Some(id) = self.journal.owing() {
+            let lines = match self.journal.lines(id, BATCH) {
+                Ok(lines) => lines,
+                Err(error) => {
+                    tracing::error!(%error, "usage rows on disk cannot be read; the file stays");
+                    self.journal.give_up(id);
+                    continue;
+                }
+            };
+            let count = lines.len();
+            let rows = self.readable(lines);
+            let whole = rows.len() == count;
+            let (brought, done) = match self.bring(rows, true).await {
+                Ok(()) => (Ok(()), count),
+                // Where each line is a row, what is left says which are done.
+                Err((error, rest)) => (Err(error), if whole { count - rest.len() } else { 0 }),
+            };
+            self.journal.brought(id, done);
+            Counters::add(&self.counters.replayed, done);
+            brought?;
+        }
+        Ok(())
+    }
+
+    /// Files of which the store has everything are used again.
+    fn turn(&mut self) {
+        if let Err(error) = self.journal.turn(&self.spool) {
+            tracing::error!(%error, dir = %self.options.spool_dir.display(),
+                "the directory for usage rows cannot be used; a kill would lose those that are in memory");
+        }
     }
 
     /// Rows into the store. When it is away, those that are not there yet come back with the error. `own` rows are of this
@@ -321,10 +386,10 @@ impl Worker {
             return;
         }
         let rows = self.pending.len();
-        match self.spool.append(self.pending.iter()) {
+        let loose = self.pending.iter().filter(|(_, place)| place.is_none()).map(|(row, _)| row);
+        match self.journal.let_go(&self.spool, loose) {
             Ok(()) => {
                 self.pending.clear();
-                self.spool_due = true;
                 self.spill_at = self.options.queue_rows.max(1);
                 Counters::add(&self.counters.spooled, rows);
                 self.counters.queued.fetch_sub(rows, Relaxed);
@@ -334,24 +399,24 @@ impl Worker {
                 // Try again some rows later, not at each of them.
                 self.spill_at = rows + self.options.queue_rows.div_ceil(4).max(1);
                 if self.stopping {
-                    Counters::add(&self.counters.lost, rows);
+                    let lost = self.pending.iter().filter(|(_, place)| place.is_none()).count();
+                    Counters::add(&self.counters.lost, lost);
                 }
             }
         }
     }
 
-    /// From disk to the store, file by file.
-    async fn replay(&mut self) -> Result<()> {
-        self.spool.close();
+    /// What earlier processes left, and others that died: from disk to the store, file by file.
+    async fn adopt(&mut self) -> Result<()> {
         self.spool_due = false;
-        match self.replay_files().await {
+        match self.adopt_files().await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 self.spool_due = true;
                 Err(error)
             }
             Err(error) => {
-                // No fault of the store's. The files stay; the next spill or start brings another try.
+                // No fault of the store's. The files stay; the next look or start brings another try.
                 tracing::error!(%error, "the spool directory cannot be read");
                 Ok(())
             }
@@ -359,10 +424,10 @@ impl Worker {
     }
 
     /// The outer failure is the disk's, the inner one the store's.
-    async fn replay_files(&mut self) -> io::Result<Result<()>> {
-        for path in self.spool.leftovers()? {
+    async fn adopt_files(&mut self) -> io::Result<Result<()>> {
+        for path in self.spool.files()? {
             let Some(mut file) = Leftover::open(&path)? else { continue };
-            let (mut brought, own) = (0, self.spool.is_own(&path));
+            let mut brought = 0;
             loop {
                 let lines = file.next(BATCH)?;
                 if lines.is_empty() {
@@ -370,14 +435,13 @@ impl Worker {
                 }
                 let rows = self.readable(lines);
                 brought += rows.len();
-                if let Err((error, _)) = self.bring(rows, own).await {
+                if let Err((error, _)) = self.bring(rows, false).await {
                     // The file is still there, whole.
                     return Ok(Err(error));
                 }
             }
             file.remove()?;
-            self.spool.forget(&path);
-            Counters::add(&self.counters.replayed, brought);
+            Counters::add(&self.counters.adopted, brought);
             tracing::info!(rows = brought, file = %path.display(), "usage rows brought back from disk");
         }
         Ok(Ok(()))

@@ -1,8 +1,10 @@
-//! Usage written behind the requests: [`Recorder::record`] costs a push to a queue, a thread does the rest.
+//! Usage written behind the requests: [`Recorder::record`] costs a small write and a push to a queue, a thread does the
+//! rest.
 //!
-//! The thread batches rows into [`Store::record_usage`]. While the store is away or too slow, rows wait in memory, then
-//! in files (`USAGE_SPOOL_DIR`), and come back from there when it answers again, also after a restart. Because a row
-//! counts once however often it is sent, every doubt is resolved by sending it again. The same thread removes rows that
+//! The thread batches rows into [`Store::record_usage`]. Until the store has a row it is in a file too
+//! (`USAGE_SPOOL_DIR`), and with many of them while the store is away, there alone; they come back from there when it
+//! answers again, also after the process was killed. Because a row counts once however often it is sent, every doubt is
+//! resolved by sending it again. The same thread removes rows that
 //! have been kept long enough, a little at a time.
 
 use std::{
@@ -15,7 +17,12 @@ use std::{
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{UsageRow, WriterStats, stats::Counters, worker::Worker};
+use super::{
+    UsageRow, WriterStats,
+    journal::{Lanes, Place},
+    stats::Counters,
+    worker::Worker,
+};
 use crate::{Error, ErrorKind, LeaseHolder, Result, Store};
 
 /// How many queues' worth of rows may be in memory when the disk cannot take them either.
@@ -24,12 +31,15 @@ const LAST_LIMIT: usize = 4;
 /// How the writer works.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// `USAGE_QUEUE_ROWS`: with more rows in memory, they go to disk.
+    /// `USAGE_QUEUE_ROWS`: with more rows in memory, they stay on disk alone.
     pub queue_rows: usize,
     /// `USAGE_FLUSH_INTERVAL_MS`: how long a row waits for company.
     pub flush_interval: Duration,
     /// `USAGE_SPOOL_DIR`: made, with mode 0700, when it is needed.
     pub spool_dir: PathBuf,
+    /// How many threads record at once without waiting for each other. With none, rows go to disk only when they leave
+    /// memory: for a store that ends with the process.
+    pub lanes: usize,
     /// After this time a store call counts as failed; its rows are sent again.
     pub call_timeout: Duration,
     /// `USAGE_TTL_DAYS`: how long the store keeps a row; `None` = for ever. Totals stay.
@@ -44,6 +54,7 @@ impl Default for WriterOptions {
             queue_rows: 10_000,
             flush_interval: Duration::from_millis(500),
             spool_dir: "./outcrop-spool".into(),
+            lanes: 1,
             call_timeout: Duration::from_secs(10),
             keep: Some(Duration::from_hours(30 * 24)),
             leases: None,
@@ -52,7 +63,7 @@ impl Default for WriterOptions {
 }
 
 pub(super) enum Message {
-    Row(Box<UsageRow>),
+    Row(Box<UsageRow>, Option<Place>),
     /// Answered when every row sent before is in the store, or on disk because the store is away.
     Flush(oneshot::Sender<()>),
     /// Like `Flush`, and the last.
@@ -64,6 +75,7 @@ pub(super) enum Message {
 pub struct Recorder {
     queue: mpsc::UnboundedSender<Message>,
     counters: Arc<Counters>,
+    lanes: Arc<Lanes>,
     /// Wakes the thread before its next round: a full queue, or somebody who waits.
     urgent: Arc<Notify>,
     crowded: usize,
@@ -71,22 +83,46 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Takes a row on its way. Never blocks and never fails; what becomes of rows shows in [`Recorder::stats`].
+    /// Takes a row on its way. Never waits for the store and never fails; what becomes of rows shows in
+    /// [`Recorder::stats`].
     pub fn record(&self, row: UsageRow) {
         let queued = self.counters.queued.fetch_add(1, Relaxed);
-        if queued >= self.last_limit || self.queue.send(Message::Row(Box::new(row))).is_err() {
-            self.counters.queued.fetch_sub(1, Relaxed);
-            // The first, the second, the fourth … so that a flood of losses does not drown the log.
-            let lost = self.counters.lost.fetch_add(1, Relaxed) + 1;
-            if lost.is_power_of_two() {
-                tracing::error!(
-                    lost,
-                    "a usage row was lost: the queue is at its last limit, or has been closed"
-                );
-            }
+        if queued >= self.last_limit {
+            self.lost();
+        } else {
+            self.lanes.keep(row, |row, place| self.hand_on(row, place));
         }
         if queued + 1 >= self.crowded {
             self.urgent.notify_one();
+        }
+    }
+
+    fn hand_on(&self, row: UsageRow, kept: io::Result<Option<Place>>) {
+        let place = kept.unwrap_or_else(|error| {
+            let unkept = self.counters.unkept.fetch_add(1, Relaxed) + 1;
+            if unkept.is_power_of_two() {
+                tracing::error!(%error, unkept, "a usage row could not be written to the spool directory; it is in memory alone");
+            }
+            None
+        });
+        if self.queue.send(Message::Row(Box::new(row), place)).is_ok() {
+            return;
+        }
+        // The writer has ended; what is on disk is found at the next start.
+        if place.is_some() {
+            self.counters.queued.fetch_sub(1, Relaxed);
+            Counters::add(&self.counters.spooled, 1);
+        } else {
+            self.lost();
+        }
+    }
+
+    fn lost(&self) {
+        self.counters.queued.fetch_sub(1, Relaxed);
+        // The first, the second, the fourth … so that a flood of losses does not drown the log.
+        let lost = self.counters.lost.fetch_add(1, Relaxed) + 1;
+        if lost.is_power_of_two() {
+            tracing::error!(lost, "a usage row was lost: the queue is at its last limit, or has been closed");
         }
     }
 
@@ -119,12 +155,20 @@ impl Writer {
         let last_limit = options.queue_rows.max(1).saturating_mul(LAST_LIMIT);
         let crowded = options.queue_rows.div_ceil(2).max(1);
         let urgent = Arc::new(Notify::new());
-        let worker = Worker::new(store, options, inbox, Arc::clone(&urgent), Arc::clone(&counters));
+        let lanes = Arc::new(Lanes::new(options.lanes));
+        let worker = Worker::new(
+            store,
+            options,
+            inbox,
+            Arc::clone(&urgent),
+            Arc::clone(&counters),
+            Arc::clone(&lanes),
+        );
         let thread = thread::Builder::new()
             .name("usage-writer".to_owned())
             .spawn(move || runtime.block_on(worker.run()))
             .map_err(failed)?;
-        let recorder = Recorder { queue, counters, urgent, crowded, last_limit };
+        let recorder = Recorder { queue, counters, lanes, urgent, crowded, last_limit };
         Ok((recorder.clone(), WriterHandle { recorder, thread }))
     }
 }
