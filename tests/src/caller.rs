@@ -1,6 +1,7 @@
 //! A caller that speaks plain HTTP/1.1, one connection a request.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -95,6 +96,15 @@ impl Caller {
         caller.request("POST", path, body).await
     }
 
+    /// Posts a Messages request to a gateway that may be gone: none where no whole head came.
+    pub async fn try_messages(&self, body: &Value) -> Option<Reply> {
+        let caller = self.clone().header("content-type", "application/json");
+        let mut tcp = caller.try_send("POST", "/v1/messages", body.to_string().as_bytes()).await.ok()?;
+        let mut raw = Vec::new();
+        let _ = tcp.read_to_end(&mut raw).await;
+        raw.windows(4).any(|w| w == b"\r\n\r\n").then(|| parse(&raw, "POST"))
+    }
+
     /// Gets a path.
     pub async fn get(&self, path: &str) -> Reply {
         self.request("GET", path, b"").await
@@ -111,7 +121,12 @@ impl Caller {
 
     /// Sends a request and leaves the reply to be read.
     pub async fn send(&self, method: &str, path: &str, body: &[u8]) -> BufReader<TcpStream> {
-        let mut tcp = TcpStream::connect(self.addr).await.unwrap();
+        self.try_send(method, path, body).await.unwrap()
+    }
+
+    /// The same to a gateway that may be gone.
+    pub async fn try_send(&self, method: &str, path: &str, body: &[u8]) -> io::Result<BufReader<TcpStream>> {
+        let mut tcp = TcpStream::connect(self.addr).await?;
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n");
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
@@ -123,7 +138,7 @@ impl Caller {
         // The gateway may answer and close before it has read a body that it refuses.
         let _ = tcp.write_all(head.as_bytes()).await;
         let _ = tcp.write_all(body).await;
-        BufReader::new(tcp)
+        Ok(BufReader::new(tcp))
     }
 }
 

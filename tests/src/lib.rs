@@ -12,9 +12,11 @@
 
 mod caller;
 mod gateway;
+mod process;
 
 pub use caller::{Caller, Reply, events};
 pub use gateway::{BEDROCK_KEY, Gateway, HASH_SECRET, MASTER, Options};
+pub use process::Process;
 
 /// A model of each lane.
 pub const CLAUDE: &str = "claude-sonnet-4-6";

@@ -242,6 +242,8 @@ pub(crate) fn usage(stats: &WriterStats) {
         ("repeated", stats.repeated),
         ("rejected", stats.rejected),
         ("lost", stats.lost),
+        ("adopted", stats.adopted),
+        ("unkept", stats.unkept),
     ] {
         counter!("outcrop_usage_rows_written_total", "outcome" => outcome).absolute(count);
     }

@@ -254,10 +254,17 @@ fn writer_options(settings: &Settings, budgets: &Arc<Budgets>) -> WriterOptions 
         queue_rows: settings.store.usage_queue_rows as usize,
         flush_interval: settings.store.usage_flush_interval.0,
         spool_dir: settings.store.usage_spool_dir.clone(),
+        // What the store forgets at the end is worth no files.
+        lanes: if settings.store.store == "memory" { 0 } else { workers(settings) },
         keep: kept(settings),
         leases: Some(Arc::clone(budgets) as Arc<dyn LeaseHolder>),
         ..WriterOptions::default()
     }
+}
+
+fn workers(settings: &Settings) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    settings.listen.workers.map_or_else(cores, usize::from)
 }
 
 /// How long usage rows are kept; `None` is for ever.
@@ -306,7 +313,6 @@ fn policy(
 }
 
 fn bind(settings: &Settings, addr: SocketAddr, names: &str) -> Result<Server, StartError> {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let limits = &settings.limits;
     let error = ApiError::new(Kind::Overloaded, "The gateway has too many connections. Try again shortly.");
     let body = error.body(Dialect::Anthropic, RequestId::new(std::time::SystemTime::now()));
@@ -316,7 +322,7 @@ fn bind(settings: &Settings, addr: SocketAddr, names: &str) -> Result<Server, St
         body.len()
     );
     let config = httpd::Config {
-        workers: settings.listen.workers.map_or_else(cores, usize::from),
+        workers: workers(settings),
         max_connections: limits.max_connections,
         max_header_bytes: limits.max_header_bytes,
         header_timeout: limits.header_timeout.0,

@@ -44,7 +44,7 @@ pub(crate) async fn answer(call: &Call<'_>, id: &str, stream: bool) -> Result<Re
         }
     }
     faults.extend(call.fault.clone());
-    call.state.answered(&prepared.usage);
+    call.state.answered(call.serial, &prepared.usage);
     let extras = Extras { latency_ms: call.started.elapsed().as_millis().max(1), ..prepared.extras };
     if !stream {
         if let Some(response) = call.whole(&faults).await {

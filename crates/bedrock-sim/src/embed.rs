@@ -16,7 +16,7 @@ pub(crate) fn answer(call: &Call<'_>, model: &'static Model) -> Result<Response,
     let body = parse(call.body)?;
     let (json, count) =
         if model.id.starts_with("cohere.") { cohere(call, model, &body)? } else { titan(model, &body)? };
-    call.state.answered(&Usage { input: count, ..Usage::default() });
+    call.state.answered(call.serial, &Usage { input: count, ..Usage::default() });
     let mut response = call.json(json);
     response.headers_mut().insert("x-amzn-bedrock-input-token-count", HeaderValue::from(count));
     Ok(response)

@@ -179,7 +179,7 @@ async fn respond(
         }
     }
     faults.extend(call.fault.clone());
-    call.state.answered(&usage);
+    call.state.answered(call.serial, &usage);
     if form == Form::Whole
         && let Some(response) = call.whole(&faults).await
     {

@@ -65,4 +65,4 @@ mod usage;
 pub use fault::{Fault, Place};
 pub use server::{Config, Sim};
 pub use sign::signature;
-pub use state::{Captured, Served};
+pub use state::{Answered, Captured, Served};

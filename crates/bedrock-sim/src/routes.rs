@@ -339,7 +339,7 @@ fn respond(status: u16, content_type: &'static str, body: Body, serial: u64) -> 
 }
 
 /// A UUID of the fourth version by its looks.
-fn request_id(serial: u64) -> String {
+pub(crate) fn request_id(serial: u64) -> String {
     let mixed = serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (high, middle) = (mixed >> 32, (mixed >> 16) & 0xffff);
     format!("{high:08x}-{middle:04x}-4{:03x}-8{:03x}-{serial:012x}", mixed & 0xfff, (mixed >> 12) & 0xfff)

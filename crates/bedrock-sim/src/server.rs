@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::auth::Accepted;
 use crate::fault::Fault;
 use crate::routes;
-use crate::state::{Captured, Served, State};
+use crate::state::{Answered, Captured, Served, State};
 
 /// How a simulator is set up.
 #[derive(Debug, Clone)]
@@ -128,6 +128,11 @@ impl Sim {
     /// What was answered so far.
     pub fn served(&self) -> Served {
         self.state.served()
+    }
+
+    /// The answers one by one, oldest first, when [`Config::record`] is set.
+    pub fn answers(&self) -> Vec<Answered> {
+        self.state.answers()
     }
 
     /// Stops listening and cuts what is still open.

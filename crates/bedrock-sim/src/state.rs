@@ -11,6 +11,7 @@ use http::{HeaderMap, Method};
 use crate::auth::Accepted;
 use crate::fault::Fault;
 use crate::json::quote;
+use crate::routes::request_id;
 use crate::usage::{Cache, Usage};
 
 /// Requests that a recording keeps; older ones make room.
@@ -77,6 +78,15 @@ pub struct Served {
     pub cache_write_tokens: u64,
 }
 
+/// One answer of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// `x-amzn-requestid`.
+    pub request_id: String,
+    /// What it was charged with, though a fault cut it short.
+    pub served: Served,
+}
+
 #[derive(Default)]
 struct Totals {
     answers: AtomicU64,
@@ -109,6 +119,7 @@ pub(crate) struct State {
     waiting: AtomicUsize,
     scripts: Mutex<VecDeque<Script>>,
     captured: Mutex<VecDeque<Captured>>,
+    answers: Mutex<VecDeque<Answered>>,
     /// How often the same words were refused on their own wish.
     tries: Mutex<HashMap<String, u32>>,
     totals: Totals,
@@ -137,6 +148,7 @@ impl State {
             waiting: AtomicUsize::new(0),
             scripts: Mutex::default(),
             captured: Mutex::default(),
+            answers: Mutex::default(),
             tries: Mutex::default(),
             totals: Totals::default(),
         }
@@ -214,12 +226,32 @@ impl State {
         lock(&self.captured).iter().cloned().collect()
     }
 
-    pub(crate) fn answered(&self, usage: &Usage) {
+    pub(crate) fn answers(&self) -> Vec<Answered> {
+        lock(&self.answers).iter().cloned().collect()
+    }
+
+    pub(crate) fn answered(&self, serial: u64, usage: &Usage) {
         self.totals.answers.fetch_add(1, Relaxed);
         self.totals.input.fetch_add(usage.input as u64, Relaxed);
         self.totals.output.fetch_add(usage.output as u64, Relaxed);
         self.totals.read.fetch_add(usage.read as u64, Relaxed);
         self.totals.write.fetch_add(usage.write() as u64, Relaxed);
+        if !self.record {
+            return;
+        }
+        let served = Served {
+            answers: 1,
+            refusals: 0,
+            input_tokens: usage.input as u64,
+            output_tokens: usage.output as u64,
+            cache_read_tokens: usage.read as u64,
+            cache_write_tokens: usage.write() as u64,
+        };
+        let mut answers = lock(&self.answers);
+        if answers.len() >= KEPT {
+            answers.pop_front();
+        }
+        answers.push_back(Answered { request_id: request_id(serial), served });
     }
 
     pub(crate) fn refused(&self) {

@@ -317,14 +317,14 @@ pub(crate) struct StoreSettings {
     #[arg(long, env = "CONFIG_REFRESH_SECONDS", default_value = "30", value_name = "SECONDS",
         value_parser = values::refresh)]
     pub(crate) config_refresh: Seconds,
-    /// Usage rows waiting in memory; more go to disk.
+    /// Usage rows waiting in memory; more wait on disk alone.
     #[arg(long, env = "USAGE_QUEUE_ROWS", default_value = "10000", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) usage_queue_rows: u32,
     /// Longest wait of a usage row before it is written, in milliseconds.
     #[arg(long, env = "USAGE_FLUSH_INTERVAL_MS", default_value = "500", value_name = "MS")]
     pub(crate) usage_flush_interval: Millis,
-    /// Directory for usage rows that neither fit in memory nor in the store at the moment.
+    /// Directory where usage rows are until the store has them; a kill loses none that is there.
     #[arg(long, env = "USAGE_SPOOL_DIR", default_value = "./outcrop-spool", value_name = "PATH")]
     pub(crate) usage_spool_dir: PathBuf,
     /// Days that usage rows are kept; 0 is for ever.
