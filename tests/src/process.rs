@@ -47,10 +47,10 @@ impl Process {
                 }
             }
         });
-        match serving.recv_timeout(Duration::from_secs(60)) {
-            Ok(addr) => Self { addr, child, told },
-            Err(_) => panic!("it does not serve: {:?}", told.lock().unwrap()),
-        }
+        let Ok(addr) = serving.recv_timeout(Duration::from_mins(1)) else {
+            panic!("it does not serve: {:?}", told.lock().unwrap());
+        };
+        Self { addr, child, told }
     }
 
     /// `kill -9`.

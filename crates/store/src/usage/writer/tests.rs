@@ -486,7 +486,9 @@ impl LeaseHolder for Holder {
     }
     fn booked(&self, rows: &[UsageRow], _paid: Option<&PaidBy>) {
         let mut told = self.0.lock().unwrap();
-        rows.iter().for_each(|row| *told.entry(row.request_id.clone()).or_default() += 1);
+        for row in rows {
+            *told.entry(row.request_id.clone()).or_default() += 1;
+        }
     }
 }
 
@@ -628,7 +630,9 @@ async fn outages_amid_many_lanes_lose_and_repeat_nothing_and_every_cost_is_told_
         store.come_back();
         handle.flush().await;
     }
-    recorders.into_iter().for_each(|recorder| recorder.join().unwrap());
+    for recorder in recorders {
+        recorder.join().unwrap();
+    }
     let stats = handle.stop().await;
     assert_eq!((stats.lost, stats.unkept, stats.queued, stats.repeated), (0, 0, 0, 0));
     assert_eq!((store.requests().await, stats.written, stats.spooled - stats.replayed), (4_000, 4_000, 0));

@@ -1,0 +1,325 @@
+//! A thousand requests to a gateway in a process of its own, amid callers that leave, upstreams that die and a database that
+//! goes away: nothing is lost, nothing counts twice, and everything is given back.
+//!
+//! Needs DynamoDB; see `store::contract::stand_in`. What happens is drawn from a seed: `OUTCROP_SEED=…` repeats a run.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bedrock_sim::{Config, Sim};
+use outcrop_tests::{BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, hello};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use store::contract::{
+    fault::{Fate, FaultProxy},
+    stand_in,
+};
+use store::{
+    Bucket, BudgetAsk, BudgetGrant, BudgetLimits, DynamoDb, KeyHasher, KeyId, KeyRecord, NewKey, Page,
+    PicoUsd, RowStatus, Store, Timestamp, Totals, UsageQuery, UsageRow,
+};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_outcrop-proxy-process");
+/// Requests that are open at once.
+const AT_ONCE: usize = 24;
+/// What the key allows.
+const CONCURRENCY: u32 = 40;
+/// For what becomes true by itself.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// One request, as it was drawn.
+#[derive(Debug, Clone)]
+struct Plan {
+    session: String,
+    body: serde_json::Value,
+    leaves: Option<Leaves>,
+}
+
+/// When its caller goes.
+#[derive(Debug, Clone, Copy)]
+enum Leaves {
+    /// Without a look at the answer.
+    After(Duration),
+    /// So many bytes into it.
+    At(usize),
+}
+
+impl Plan {
+    fn draw(rng: &mut StdRng, session: String) -> Self {
+        let fault = match rng.random_range(0..100) {
+            0..55 => String::new(),
+            55..63 => format!("sim:reset@{}", rng.random_range(0..12)),
+            63..66 => "sim:reset".to_owned(),
+            66..74 => format!("sim:truncate@{}", rng.random_range(0..12)),
+            74..82 => format!("sim:throttle={}", rng.random_range(1..4)),
+            82..87 => format!("sim:midstream=throttlingException@{}", rng.random_range(0..8)),
+            87..91 => "sim:error=500".to_owned(),
+            91..94 => format!("sim:stall=0.4@{}", rng.random_range(1..5)),
+            94..96 => "sim:stall-headers=0.4".to_owned(),
+            96..98 => "sim:no-metadata".to_owned(),
+            _ => format!("sim:crc@{}", rng.random_range(0..6)),
+        };
+        let (words, slow) = (rng.random_range(3..40), rng.random_range(0..4));
+        let said = format!("{session} {fault} sim:words={words} sim:slow={slow}ms");
+        let leaves = match rng.random_range(0..10) {
+            0..2 => Some(Leaves::After(Duration::from_millis(rng.random_range(0..60)))),
+            2..4 => Some(Leaves::At(rng.random_range(1..4000))),
+            _ => None,
+        };
+        let body = hello(LANES[rng.random_range(0..2)], &said, rng.random_bool(0.7));
+        Self { session, body, leaves }
+    }
+
+    /// Does it; the status where the caller stayed.
+    async fn run(self, caller: Caller) -> (Self, Option<u16>) {
+        let caller = caller.header("x-session-id", &self.session);
+        let Some(leaves) = self.leaves else {
+            let status = caller.messages(&self.body).await.status;
+            return (self, Some(status));
+        };
+        let body = self.body.to_string();
+        let mut reply = caller.send("POST", "/v1/messages", body.as_bytes()).await;
+        match leaves {
+            Leaves::After(time) => tokio::time::sleep(time).await,
+            Leaves::At(bytes) => {
+                // An answer may be shorter, or end with a reset.
+                let _ = reply.read_exact(&mut vec![0; bytes]).await;
+            }
+        }
+        (self, None)
+    }
+}
+
+struct Stand {
+    sim: Sim,
+    proxy: FaultProxy,
+    store: DynamoDb,
+    process: Process,
+    key_id: KeyId,
+    caller: Caller,
+    spool: tempfile::TempDir,
+}
+
+impl Stand {
+    async fn start() -> Option<Self> {
+        let tables = stand_in::tables().await?;
+        let store = DynamoDb::open(&tables).await.unwrap();
+        let (key, key_id) = Self::key(&store).await;
+        let config =
+            Config { bearer_tokens: vec![BEDROCK_KEY.to_owned()], record: true, ..Config::default() };
+        let sim = Sim::start(config).await.unwrap();
+        let proxy = FaultProxy::start(stand_in::url()?).await;
+        let spool = tempfile::tempdir().unwrap();
+        let settings = [
+            "--workers=2".to_owned(),
+            "--store=dynamodb".to_owned(),
+            format!("--dynamodb-endpoint-url={}", proxy.url()),
+            format!("--dynamodb-table-prefix={}", tables.tables.prefix),
+            format!("--usage-spool-dir={}", spool.path().display()),
+            // Rows leave memory in the outage.
+            "--usage-queue-rows=50".to_owned(),
+            "--usage-flush-interval-ms=50".to_owned(),
+            format!("--key-hash-secret={HASH_SECRET}"),
+            format!("--bedrock-endpoint-url={}", sim.url()),
+            format!("--bedrock-mantle-endpoint-url={}", sim.mantle_url()),
+            format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
+            "--aws-region=us-east-1".to_owned(),
+            // A target that fails so often would be passed over, and nothing would be called any more.
+            "--target-cooldown-seconds=0".to_owned(),
+            "--bedrock-pool-idle-seconds=1".to_owned(),
+            "--rate-limit-enabled=false".to_owned(),
+            "--lease-ttl-seconds=6".to_owned(),
+        ];
+        let process = Process::start(PROGRAM, &settings);
+        let caller = Caller::new(process.addr, &key);
+        Some(Self { sim, proxy, store, process, key_id, caller, spool })
+    }
+
+    async fn key(store: &dyn Store) -> (String, KeyId) {
+        let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
+        let (key, record) = {
+            let mut rng = rand::rng();
+            let key = NewKey::generate(&mut rng);
+            let id = KeyId::generate(&mut rng);
+            let record = KeyRecord::new(id, &key, "alice", "laptop", Timestamp::now());
+            let budget_total = Some(10_000_000_000);
+            (key, KeyRecord { budget_total, concurrency_limit: Some(CONCURRENCY), ..record })
+        };
+        store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
+        (key.reveal().to_owned(), record.key_id)
+    }
+
+    /// Requests at once, in the order in which they were drawn; the database is away in the middle where that is asked for.
+    async fn run(&self, plans: Vec<Plan>, outage: bool) -> Vec<(Plan, Option<u16>)> {
+        let (third, open) = (plans.len() / 3, Arc::new(Semaphore::new(AT_ONCE)));
+        let mut running = JoinSet::new();
+        for (n, plan) in plans.into_iter().enumerate() {
+            if outage && n == third {
+                self.proxy.all(Fate::Cut);
+            }
+            if outage && n == third * 2 {
+                // At first it does what it is asked, and its answers are lost.
+                self.proxy.next(vec![Fate::Forget; 3]);
+            }
+            let permit = Arc::clone(&open).acquire_owned().await.unwrap();
+            let caller = self.caller.clone();
+            running.spawn(async move {
+                let done = plan.run(caller).await;
+                drop(permit);
+                done
+            });
+        }
+        running.join_all().await
+    }
+
+    async fn rows(&self) -> Vec<UsageRow> {
+        let until = Timestamp::now().plus_millis(60_000);
+        let query = UsageQuery { key_id: self.key_id.clone(), since: Timestamp::EPOCH, until };
+        self.store.usage_rows(&query, &Page::first(10_000)).await.unwrap().items
+    }
+
+    /// What is spent and leased.
+    async fn looked(&self) -> BudgetGrant {
+        let now = Timestamp::now();
+        let ask = BudgetAsk {
+            key_id: self.key_id.clone(),
+            replica: "a test that looks".to_owned(),
+            need: PicoUsd::ZERO,
+            share_percent: 0,
+            limits: BudgetLimits { total: Some(PicoUsd(u128::MAX)), ..BudgetLimits::default() },
+            at: now,
+            now,
+            expires_at: now,
+        };
+        self.store.lease_budget(&ask).await.unwrap()
+    }
+
+    /// A lease in use is never given back: nothing is held, and nothing waits to be booked.
+    async fn at_rest(&self) {
+        eventually("the lease was not given back: something is held", async || {
+            self.looked().await.leased == PicoUsd::ZERO
+        })
+        .await;
+    }
+
+    /// How often the upstream was called, by the session that the prompt begins with.
+    fn calls(&self) -> BTreeMap<String, u32> {
+        let mut calls = BTreeMap::new();
+        for request in self.sim.requests() {
+            let text = String::from_utf8_lossy(&request.body).into_owned();
+            let at = text.find("chaos-").unwrap();
+            let session = text[at..].split(' ').next().unwrap();
+            *calls.entry(session.to_owned()).or_default() += 1;
+        }
+        calls
+    }
+
+    /// Every slot is free: as many as the key allows wait for the upstream at once, and one more is refused.
+    async fn all_slots_are_free(&self) {
+        let before = self.sim.requests().len();
+        let mut open = Vec::new();
+        for n in 0..CONCURRENCY {
+            let session = format!("chaos-slot-{before}-{n}");
+            let body = hello(LANES[0], &format!("{session} sim:stall-headers=60"), false).to_string();
+            let caller = self.caller.clone().header("x-session-id", &session);
+            open.push(caller.send("POST", "/v1/messages", body.as_bytes()).await);
+        }
+        eventually("a slot was not given back", async || {
+            self.sim.requests().len() == before + CONCURRENCY as usize
+        })
+        .await;
+        let refused = self.caller.messages(&hello(LANES[0], "chaos-refused", false)).await;
+        assert_eq!(refused.status, 429, "{}", refused.text());
+        drop(open);
+    }
+}
+
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < end, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn draw(rng: &mut StdRng, name: &str, count: usize) -> Vec<Plan> {
+    (0..count).map(|n| Plan::draw(rng, format!("chaos-{name}-{n}"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn amid_disconnects_dying_upstreams_and_an_outage_nothing_is_lost_or_kept() {
+    let seed = std::env::var("OUTCROP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_125);
+    println!("OUTCROP_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let Some(stand) = Stand::start().await else { return };
+    let mut done = stand.run(draw(&mut rng, "warm", 300), false).await;
+    stand.all_slots_are_free().await;
+    stand.at_rest().await;
+    let (files, memory) = (stand.process.open_files(), stand.process.resident());
+
+    done.extend(stand.run(draw(&mut rng, "storm", 1_000), true).await);
+    stand.all_slots_are_free().await;
+    stand.at_rest().await;
+    eventually("file descriptors stayed open", async || stand.process.descriptors() <= files.len()).await;
+    let grown = stand.process.resident().saturating_sub(memory);
+    println!("{memory} KiB, and {grown} more; {} descriptors", files.len());
+    assert!(grown < 24 * 1024, "{grown} KiB more than after the warm-up's {memory}");
+
+    let told = stand.process.told();
+    assert!(
+        told.iter().any(|line| line.contains("does not take usage rows")),
+        "there was an outage: {told:#?}"
+    );
+    let calls = stand.calls();
+    let rows = stand.rows().await;
+    let outcome = |(plan, status): &(Plan, Option<u16>)| {
+        (plan.session.clone(), (plan.body.to_string().contains("sim:reset"), *status))
+    };
+    assert_booked(&rows, &calls, &done.iter().map(outcome).collect());
+    let answers = stand.sim.answers();
+    let served: BTreeMap<_, _> = answers.iter().map(|one| (one.request_id.as_str(), one.served)).collect();
+    for row in rows.iter().filter(|row| !row.estimated && row.status == RowStatus::Ok) {
+        let served = served[row.upstream_request_id.as_deref().unwrap()];
+        let tokens = (served.input_tokens, served.output_tokens);
+        assert_eq!((row.input_tokens, row.output_tokens), tokens, "{row:?}");
+    }
+    let sum = rows.iter().fold(Totals::default(), |mut sum, row| {
+        sum.add(row);
+        sum
+    });
+    assert_eq!(stand.store.usage_totals(&stand.key_id, &Bucket::Total).await.unwrap(), sum);
+    assert_eq!(stand.looked().await.spent.total, sum.cost_pico_usd);
+    let Stand { process, spool, .. } = stand;
+    process.stop();
+    assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0, "nothing is left on disk");
+}
+
+/// One row for each request that reached the upstream, and of how many calls it was made. Of each request is known whether
+/// its connection was reset, and the status where the caller stayed.
+fn assert_booked(
+    rows: &[UsageRow],
+    calls: &BTreeMap<String, u32>,
+    outcomes: &BTreeMap<String, (bool, Option<u16>)>,
+) {
+    let mut booked = BTreeSet::new();
+    for row in rows {
+        let session = row.session.clone().unwrap();
+        assert!(booked.insert(session.clone()), "{session} was booked twice");
+        let called = calls.get(&session).copied().unwrap_or_default();
+        // Who leaves at once may do so between the decision to call and the call.
+        assert!(called > 0 || row.status == RowStatus::ClientClosed, "nothing was called: {row:?}");
+        if let Some((reset, Some(status))) = outcomes.get(&session) {
+            // A connection that lay in the pool and breaks before the answer is replaced, which is no attempt.
+            let replaced = *reset && row.attempts < called;
+            assert!(row.attempts == called || replaced, "{called}: {row:?}");
+            // A stream that breaks has answered with 200 before.
+            assert!(*status == 200 || row.http_status == *status, "{status}: {row:?}");
+        }
+    }
+    let missing: Vec<_> = calls.keys().filter(|session| !booked.contains(*session)).collect();
+    assert!(missing.is_empty(), "called and not booked: {missing:?}");
+}
