@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
 use outcrop_proxy::{Gate, settings};
-use store::{KeyHasher, KeyId, KeyRecord, NewKey, Store, Timestamp, UsageQuery, UsageRow};
+use store::{KeyId, KeyRecord, Store, Timestamp, UsageQuery, UsageRow};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::Caller;
+use crate::{Caller, put_key};
 
 /// The static key of every test gateway.
 pub const MASTER: &str = "master-key-of-the-black-box-tests";
@@ -138,15 +138,7 @@ impl Gateway {
 
     /// Stores a key with a record of the test's own making; needs [`Options::with_keys`].
     pub async fn key_with(&self, change: impl FnOnce(&mut KeyRecord)) -> (String, KeyRecord) {
-        let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
-        let (key, key_id) = {
-            let mut rng = rand::rng();
-            (NewKey::generate(&mut rng), KeyId::generate(&mut rng))
-        };
-        let mut record = KeyRecord::new(key_id, &key, "alice", "laptop", Timestamp::now());
-        change(&mut record);
-        self.store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
-        (key.reveal().to_owned(), record)
+        put_key(self.store.as_ref(), change).await
     }
 
     /// Begins the drain.

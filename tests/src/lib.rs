@@ -10,10 +10,12 @@
 )]
 #![expect(clippy::missing_panics_doc, reason = "as above")]
 
+mod books;
 mod caller;
 mod gateway;
 mod process;
 
+pub use books::{booked_rows, eventually, put_key, spent_and_leased};
 pub use caller::{Caller, Reply, events};
 pub use gateway::{BEDROCK_KEY, Gateway, HASH_SECRET, MASTER, Options};
 pub use process::Process;

@@ -6,19 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
-use outcrop_tests::{BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, hello};
+use outcrop_tests::{
+    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, booked_rows, eventually, hello, put_key,
+    spent_and_leased,
+};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use store::contract::{
     fault::{Fate, FaultProxy},
     stand_in,
 };
-use store::{
-    Bucket, BudgetAsk, BudgetGrant, BudgetLimits, DynamoDb, KeyHasher, KeyId, KeyRecord, NewKey, Page,
-    PicoUsd, RowStatus, Store, Timestamp, Totals, UsageQuery, UsageRow,
-};
+use store::{Bucket, DynamoDb, KeyId, PicoUsd, RowStatus, Store, Totals, UsageRow};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -28,9 +28,6 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_outcrop-proxy-process");
 const AT_ONCE: usize = 24;
 /// What the key allows.
 const CONCURRENCY: u32 = 40;
-/// For what becomes true by itself.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// One request, as it was drawn.
 #[derive(Debug, Clone)]
 struct Plan {
@@ -108,7 +105,12 @@ impl Stand {
     async fn start() -> Option<Self> {
         let tables = stand_in::tables().await?;
         let store = DynamoDb::open(&tables).await.unwrap();
-        let (key, key_id) = Self::key(&store).await;
+        let (key, record) = put_key(&store, |record| {
+            record.budget_total = Some(10_000_000_000);
+            record.concurrency_limit = Some(CONCURRENCY);
+        })
+        .await;
+        let key_id = record.key_id;
         let config =
             Config { bearer_tokens: vec![BEDROCK_KEY.to_owned()], record: true, ..Config::default() };
         let sim = Sim::start(config).await.unwrap();
@@ -139,20 +141,6 @@ impl Stand {
         Some(Self { sim, proxy, store, process, key_id, caller, spool })
     }
 
-    async fn key(store: &dyn Store) -> (String, KeyId) {
-        let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
-        let (key, record) = {
-            let mut rng = rand::rng();
-            let key = NewKey::generate(&mut rng);
-            let id = KeyId::generate(&mut rng);
-            let record = KeyRecord::new(id, &key, "alice", "laptop", Timestamp::now());
-            let budget_total = Some(10_000_000_000);
-            (key, KeyRecord { budget_total, concurrency_limit: Some(CONCURRENCY), ..record })
-        };
-        store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
-        (key.reveal().to_owned(), record.key_id)
-    }
-
     /// Requests at once, in the order in which they were drawn; the database is away in the middle where that is asked for.
     async fn run(&self, plans: Vec<Plan>, outage: bool) -> Vec<(Plan, Option<u16>)> {
         let (third, open) = (plans.len() / 3, Arc::new(Semaphore::new(AT_ONCE)));
@@ -176,32 +164,10 @@ impl Stand {
         running.join_all().await
     }
 
-    async fn rows(&self) -> Vec<UsageRow> {
-        let until = Timestamp::now().plus_millis(60_000);
-        let query = UsageQuery { key_id: self.key_id.clone(), since: Timestamp::EPOCH, until };
-        self.store.usage_rows(&query, &Page::first(10_000)).await.unwrap().items
-    }
-
-    /// What is spent and leased.
-    async fn looked(&self) -> BudgetGrant {
-        let now = Timestamp::now();
-        let ask = BudgetAsk {
-            key_id: self.key_id.clone(),
-            replica: "a test that looks".to_owned(),
-            need: PicoUsd::ZERO,
-            share_percent: 0,
-            limits: BudgetLimits { total: Some(PicoUsd(u128::MAX)), ..BudgetLimits::default() },
-            at: now,
-            now,
-            expires_at: now,
-        };
-        self.store.lease_budget(&ask).await.unwrap()
-    }
-
     /// A lease in use is never given back: nothing is held, and nothing waits to be booked.
     async fn at_rest(&self) {
         eventually("the lease was not given back: something is held", async || {
-            self.looked().await.leased == PicoUsd::ZERO
+            spent_and_leased(&self.store, &self.key_id).await.leased == PicoUsd::ZERO
         })
         .await;
     }
@@ -238,14 +204,6 @@ impl Stand {
     }
 }
 
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_so().await {
-        assert!(Instant::now() < end, "{what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 fn draw(rng: &mut StdRng, name: &str, count: usize) -> Vec<Plan> {
     (0..count).map(|n| Plan::draw(rng, format!("chaos-{name}-{n}"))).collect()
 }
@@ -275,7 +233,7 @@ async fn amid_disconnects_dying_upstreams_and_an_outage_nothing_is_lost_or_kept(
         "there was an outage: {told:#?}"
     );
     let calls = stand.calls();
-    let rows = stand.rows().await;
+    let rows = booked_rows(&stand.store, &stand.key_id).await;
     let outcome = |(plan, status): &(Plan, Option<u16>)| {
         (plan.session.clone(), (plan.body.to_string().contains("sim:reset"), *status))
     };
@@ -292,7 +250,7 @@ async fn amid_disconnects_dying_upstreams_and_an_outage_nothing_is_lost_or_kept(
         sum
     });
     assert_eq!(stand.store.usage_totals(&stand.key_id, &Bucket::Total).await.unwrap(), sum);
-    assert_eq!(stand.looked().await.spent.total, sum.cost_pico_usd);
+    assert_eq!(spent_and_leased(&stand.store, &stand.key_id).await.spent.total, sum.cost_pico_usd);
     let Stand { process, spool, .. } = stand;
     process.stop();
     assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0, "nothing is left on disk");

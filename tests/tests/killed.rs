@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
-use outcrop_tests::{BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, Reply, hello};
-use store::contract::stand_in;
-use store::{
-    Bucket, BudgetAsk, BudgetGrant, BudgetLimits, DynamoDb, DynamoDbSettings, KeyHasher, KeyId, KeyRecord,
-    NewKey, Page, PicoUsd, Store, Timestamp, Totals, UsageQuery, UsageRow,
+use outcrop_tests::{
+    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, Reply, booked_rows, eventually, hello, put_key,
+    spent_and_leased,
 };
+use store::contract::stand_in;
+use store::{Bucket, DynamoDb, DynamoDbSettings, PicoUsd, Store, Totals};
 use tokio::task::JoinSet;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_outcrop-proxy-process");
@@ -34,41 +34,6 @@ fn settings(sim: &Sim, tables: &DynamoDbSettings, spool: &tempfile::TempDir) -> 
         "--aws-region=us-east-1".to_owned(),
         "--lease-ttl-seconds=3".to_owned(),
     ]
-}
-
-async fn key(store: &dyn Store) -> (String, KeyId) {
-    let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
-    let (key, record) = {
-        let mut rng = rand::rng();
-        let key = NewKey::generate(&mut rng);
-        let id = KeyId::generate(&mut rng);
-        let record = KeyRecord::new(id, &key, "alice", "laptop", Timestamp::now());
-        (key, KeyRecord { budget_daily: Some(1_000_000_000), ..record })
-    };
-    store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
-    (key.reveal().to_owned(), record.key_id)
-}
-
-async fn rows(store: &dyn Store, key_id: &KeyId) -> Vec<UsageRow> {
-    let until = Timestamp::now().plus_millis(60_000);
-    let query = UsageQuery { key_id: key_id.clone(), since: Timestamp::EPOCH, until };
-    store.usage_rows(&query, &Page::first(10_000)).await.unwrap().items
-}
-
-/// What is spent and leased.
-async fn looked(store: &dyn Store, key_id: &KeyId) -> BudgetGrant {
-    let now = Timestamp::now();
-    let ask = BudgetAsk {
-        key_id: key_id.clone(),
-        replica: "a test that looks".to_owned(),
-        need: PicoUsd::ZERO,
-        share_percent: 0,
-        limits: BudgetLimits { total: Some(PicoUsd(u128::MAX)), ..BudgetLimits::default() },
-        at: now,
-        now,
-        expires_at: now,
-    };
-    store.lease_budget(&ask).await.unwrap()
 }
 
 /// Callers that ask one gateway, one request after the other, until they are told to end or it is gone.
@@ -105,9 +70,7 @@ impl Callers {
     }
 
     async fn until(&self, whole: usize) {
-        while self.whole.load(Relaxed) < whole {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        eventually("answers came", async || self.whole.load(Relaxed) >= whole).await;
     }
 
     /// Which sessions got their answer whole.
@@ -126,7 +89,8 @@ fn came_whole(reply: &Reply) -> bool {
 async fn what_a_killed_gateway_had_served_is_booked_once_and_to_the_token_and_its_lease_comes_back() {
     let Some(tables) = stand_in::tables().await else { return };
     let store = DynamoDb::open(&tables).await.unwrap();
-    let (key, key_id) = key(&store).await;
+    let (key, record) = put_key(&store, |record| record.budget_daily = Some(1_000_000_000)).await;
+    let key_id = record.key_id;
     let delay = Duration::from_millis(3);
     let config =
         Config { bearer_tokens: vec![BEDROCK_KEY.to_owned()], record: true, delay, ..Config::default() };
@@ -145,22 +109,21 @@ async fn what_a_killed_gateway_had_served_is_booked_once_and_to_the_token_and_it
     of_other.until(100).await;
     let asked = [of_doomed.ended().await, of_other.ended().await].concat();
     // The other one gives its lease back when it is idle; that of the dead one lapses.
-    while looked(&store, &key_id).await.leased > PicoUsd::ZERO {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually("a lease did not come back", async || {
+        spent_and_leased(&store, &key_id).await.leased == PicoUsd::ZERO
+    })
+    .await;
     let whole: Vec<_> = asked.iter().filter(|(_, whole)| *whole).map(|(session, _)| session).collect();
-    assert!(rows(&store, &key_id).await.len() < whole.len(), "the dead one's rows are on disk");
+    assert!(booked_rows(&store, &key_id).await.len() < whole.len(), "the dead one's rows are on disk");
     // Two find its directory at once.
     let heirs = [Process::start(PROGRAM, &common), Process::start(PROGRAM, &common)];
-    while rows(&store, &key_id).await.len() < whole.len() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("rows are missing", async || booked_rows(&store, &key_id).await.len() >= whole.len()).await;
     heirs.into_iter().chain([other]).for_each(Process::stop);
     for dir in [&spool, &elsewhere] {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left on disk");
     }
 
-    let rows = rows(&store, &key_id).await;
+    let rows = booked_rows(&store, &key_id).await;
     let by_session: BTreeMap<_, _> = rows.iter().map(|row| (row.session.clone().unwrap(), row)).collect();
     assert_eq!(by_session.len(), rows.len(), "one row each");
     let answers = sim.answers();
@@ -182,7 +145,7 @@ async fn what_a_killed_gateway_had_served_is_booked_once_and_to_the_token_and_it
         sum
     });
     assert_eq!(store.usage_totals(&key_id, &Bucket::Total).await.unwrap(), sum);
-    let seen = looked(&store, &key_id).await;
+    let seen = spent_and_leased(&store, &key_id).await;
     assert_eq!((seen.spent.total, seen.leased), (sum.cost_pico_usd, PicoUsd::ZERO));
     // What was on its way at the instant of the kill is all that may be missing.
     assert!(answers.len() - rows.len() <= 8, "{} {}", answers.len(), rows.len());

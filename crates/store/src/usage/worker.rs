@@ -1,9 +1,11 @@
 //! The thread behind [`Writer`](super::Writer): takes rows in, brings them to the store, or to disk.
 
+mod disk;
+
 use std::{
     collections::VecDeque,
     future::Future,
-    io, mem,
+    mem,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -40,6 +42,8 @@ pub(super) struct Worker {
     urgent: Arc<Notify>,
     counters: Arc<Counters>,
     spool: Spool,
+    /// Whether the directory could not be used when it was last needed.
+    spool_broken: bool,
     journal: Journal,
     pending: VecDeque<(UsageRow, Option<Place>)>,
     uses: LastUses,
@@ -72,6 +76,7 @@ impl Worker {
             urgent,
             counters,
             spool: Spool::new(options.spool_dir.clone()),
+            spool_broken: false,
             journal: Journal::new(lanes),
             pending: VecDeque::new(),
             uses: LastUses::default(),
@@ -127,7 +132,7 @@ impl Worker {
         tokio::select! {
             message = self.inbox.recv() => self.take_or_stop(message),
             () = sleep_until(self.next_round), if work => {}
-            () = sleep_until(self.next_prune), if self.options.keep.is_some() => {}
+            () = sleep_until(self.next_prune) => {}
         }
     }
 
@@ -150,20 +155,30 @@ impl Worker {
     /// Removes some of the rows that have been kept long enough, when it is time to. In small steps, because a long one
     /// would hold up everybody else who writes.
     async fn prune(&mut self) {
-        let Some(keep) = self.options.keep.filter(|_| self.next_prune <= Instant::now()) else { return };
+        if self.next_prune > Instant::now() {
+            return;
+        }
+        let more = match self.options.keep {
+            Some(keep) => self.prune_older_than(keep).await,
+            None => false,
+        };
+        // Others that share the directory may have died.
+        self.spool_due |= !more;
+        self.next_prune = Instant::now() + if more { PRUNE_PAUSE } else { PRUNE_EVERY };
+    }
+
+    /// Whether there may be more of them.
+    async fn prune_older_than(&mut self, keep: Duration) -> bool {
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         let store = Arc::clone(&self.store);
         let pruned = self.attend(store.prune_usage(Timestamp::now().plus_millis(-keep), PRUNE_ROWS)).await;
-        let more = match pruned {
+        match pruned {
             Ok(rows) => rows >= PRUNE_ROWS,
             Err(error) => {
                 tracing::debug!(%error, "old usage rows not removed");
                 false
             }
-        };
-        // Others that share the directory may have died.
-        self.spool_due |= !more;
-        self.next_prune = Instant::now() + if more { PRUNE_PAUSE } else { PRUNE_EVERY };
+        }
     }
 
     fn has_work(&self) -> bool {
@@ -250,52 +265,6 @@ impl Worker {
         if self.spool_due { self.adopt().await } else { Ok(()) }
     }
 
-    /// Rows that the store did not take. Those that left memory meanwhile come back from the disk.
-    fn take_back(&mut self, rest: impl DoubleEndedIterator<Item = (UsageRow, Option<Place>)>) {
-        for (row, place) in rest.rev() {
-            if self.journal.has_left(place) {
-                Counters::add(&self.counters.spooled, 1);
-                self.counters.queued.fetch_sub(1, Relaxed);
-            } else {
-                self.pending.push_front((row, place));
-            }
-        }
-    }
-
-    /// Rows that left memory, from disk to the store.
-    async fn bring_back(&mut self) -> Result<()> {
-        while let Some(id) = self.journal.owing() {
-            let lines = match self.journal.lines(id, BATCH) {
-                Ok(lines) => lines,
-                Err(error) => {
-                    tracing::error!(%error, "usage rows on disk cannot be read; the file stays");
-                    self.journal.give_up(id);
-                    continue;
-                }
-            };
-            let count = lines.len();
-            let rows = self.readable(lines);
-            let whole = rows.len() == count;
-            let (brought, done) = match self.bring(rows, true).await {
-                Ok(()) => (Ok(()), count),
-                // Where each line is a row, what is left says which are done.
-                Err((error, rest)) => (Err(error), if whole { count - rest.len() } else { 0 }),
-            };
-            self.journal.brought(id, done);
-            Counters::add(&self.counters.replayed, done);
-            brought?;
-        }
-        Ok(())
-    }
-
-    /// Files of which the store has everything are used again.
-    fn turn(&mut self) {
-        if let Err(error) = self.journal.turn(&self.spool) {
-            tracing::error!(%error, dir = %self.options.spool_dir.display(),
-                "the directory for usage rows cannot be used; a kill would lose those that are in memory");
-        }
-    }
-
     /// Rows into the store. When it is away, those that are not there yet come back with the error. `own` rows are of this
     /// process: its leases pay them, and those of an earlier one have ended.
     async fn bring(&mut self, batch: Vec<UsageRow>, own: bool) -> Result<(), (Error, Vec<UsageRow>)> {
@@ -336,16 +305,6 @@ impl Worker {
         }
     }
 
-    fn reject(&self, line: &[u8]) {
-        match self.spool.reject(line) {
-            Ok(()) => Counters::add(&self.counters.rejected, 1),
-            Err(error) => {
-                tracing::error!(%error, "a refused usage row could not be kept");
-                Counters::add(&self.counters.lost, 1);
-            }
-        }
-    }
-
     /// A store call. Rows are taken in while it lasts.
     async fn send(&mut self, rows: &[UsageRow], paid: Option<&PaidBy>) -> Result<()> {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -378,84 +337,6 @@ impl Worker {
                 message = self.inbox.recv(), if !self.stopping => self.take_or_stop(message),
             }
         }
-    }
-
-    /// Rows from memory to disk. When the disk does not take them, they stay.
-    fn spill(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let rows = self.pending.len();
-        let loose = self.pending.iter().filter(|(_, place)| place.is_none()).map(|(row, _)| row);
-        match self.journal.let_go(&self.spool, loose) {
-            Ok(()) => {
-                self.pending.clear();
-                self.spill_at = self.options.queue_rows.max(1);
-                Counters::add(&self.counters.spooled, rows);
-                self.counters.queued.fetch_sub(rows, Relaxed);
-            }
-            Err(error) => {
-                tracing::error!(%error, rows, "usage rows could not be written to the spool directory");
-                // Try again some rows later, not at each of them.
-                self.spill_at = rows + self.options.queue_rows.div_ceil(4).max(1);
-                if self.stopping {
-                    let lost = self.pending.iter().filter(|(_, place)| place.is_none()).count();
-                    Counters::add(&self.counters.lost, lost);
-                }
-            }
-        }
-    }
-
-    /// What earlier processes left, and others that died: from disk to the store, file by file.
-    async fn adopt(&mut self) -> Result<()> {
-        self.spool_due = false;
-        match self.adopt_files().await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                self.spool_due = true;
-                Err(error)
-            }
-            Err(error) => {
-                // No fault of the store's. The files stay; the next look or start brings another try.
-                tracing::error!(%error, "the spool directory cannot be read");
-                Ok(())
-            }
-        }
-    }
-
-    /// The outer failure is the disk's, the inner one the store's.
-    async fn adopt_files(&mut self) -> io::Result<Result<()>> {
-        for path in self.spool.files()? {
-            let Some(mut file) = Leftover::open(&path)? else { continue };
-            let mut brought = 0;
-            loop {
-                let lines = file.next(BATCH)?;
-                if lines.is_empty() {
-                    break;
-                }
-                let rows = self.readable(lines);
-                brought += rows.len();
-                if let Err((error, _)) = self.bring(rows, false).await {
-                    // The file is still there, whole.
-                    return Ok(Err(error));
-                }
-            }
-            file.remove()?;
-            Counters::add(&self.counters.adopted, brought);
-            tracing::info!(rows = brought, file = %path.display(), "usage rows brought back from disk");
-        }
-        Ok(Ok(()))
-    }
-
-    fn readable(&self, lines: Vec<Line>) -> Vec<UsageRow> {
-        let mut rows = Vec::with_capacity(lines.len());
-        for line in lines {
-            match line {
-                Line::Row(row) => rows.push(*row),
-                Line::Unreadable(line) => self.reject(&line),
-            }
-        }
-        rows
     }
 
     fn note_success(&mut self) {
