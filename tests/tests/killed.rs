@@ -1,8 +1,7 @@
-//! `kill -9`: two gateways on one DynamoDB, one of them killed amid its requests, and what it had served is booked to the
-//! token all the same.
+//! `kill -9` amid requests: what a gateway had answered is booked to the token all the same, on a file and on DynamoDB.
 //!
-//! Needs DynamoDB; see `store::contract::stand_in`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! What needs DynamoDB is skipped where there is none; see `store::contract::stand_in`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,17 +14,27 @@ use outcrop_tests::{
     spent_and_leased,
 };
 use store::contract::stand_in;
-use store::{Bucket, DynamoDb, DynamoDbSettings, PicoUsd, Store, Totals};
+use store::{Bucket, DynamoDb, KeyId, PicoUsd, Store, Totals};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_outcrop-proxy-process");
 
-fn settings(sim: &Sim, tables: &DynamoDbSettings, spool: &tempfile::TempDir) -> Vec<String> {
-    vec![
+/// Callers of a gateway.
+const AT_ONCE: usize = 8;
+/// Rows of such a gateway would reach the store in an hour: all that survives of them is on disk.
+const HOARDS: &str = "--usage-flush-interval-ms=3600000";
+
+async fn simulator() -> Sim {
+    let delay = Duration::from_millis(3);
+    let config =
+        Config { bearer_tokens: vec![BEDROCK_KEY.to_owned()], record: true, delay, ..Config::default() };
+    Sim::start(config).await.unwrap()
+}
+
+fn settings(sim: &Sim, spool: &TempDir, store: &[String]) -> Vec<String> {
+    let common = [
         "--workers=2".to_owned(),
-        "--store=dynamodb".to_owned(),
-        format!("--dynamodb-endpoint-url={}", tables.endpoint_url.as_ref().unwrap()),
-        format!("--dynamodb-table-prefix={}", tables.tables.prefix),
         format!("--usage-spool-dir={}", spool.path().display()),
         format!("--key-hash-secret={HASH_SECRET}"),
         format!("--bedrock-endpoint-url={}", sim.url()),
@@ -33,7 +42,8 @@ fn settings(sim: &Sim, tables: &DynamoDbSettings, spool: &tempfile::TempDir) -> 
         format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
         "--aws-region=us-east-1".to_owned(),
         "--lease-ttl-seconds=3".to_owned(),
-    ]
+    ];
+    [&common, store].concat()
 }
 
 /// Callers that ask one gateway, one request after the other, until they are told to end or it is gone.
@@ -47,7 +57,7 @@ impl Callers {
     fn start(addr: std::net::SocketAddr, key: &str, name: &'static str) -> Self {
         let (end, whole) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let mut asking = JoinSet::new();
-        for n in 0..8 {
+        for n in 0..AT_ONCE {
             let (end, whole, caller) = (Arc::clone(&end), Arc::clone(&whole), Caller::new(addr, key));
             asking.spawn(async move {
                 let mut asked = Vec::new();
@@ -85,23 +95,54 @@ fn came_whole(reply: &Reply) -> bool {
     reply.status == 200 && reply.complete && (!stream || reply.text().contains("event: message_stop"))
 }
 
+fn assert_empty(spool: &TempDir) {
+    assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0, "nothing is left on disk");
+}
+
+/// One row for each request that was answered whole, with the tokens that the simulator charged; totals and budget agree.
+async fn assert_booked(store: &dyn Store, key_id: &KeyId, sim: &Sim, asked: &[(String, bool)]) {
+    let rows = booked_rows(store, key_id).await;
+    let by_session: BTreeMap<_, _> = rows.iter().map(|row| (row.session.clone().unwrap(), row)).collect();
+    assert_eq!(by_session.len(), rows.len(), "one row each");
+    let answers = sim.answers();
+    let served: BTreeMap<_, _> = answers.iter().map(|one| (one.request_id.as_str(), one.served)).collect();
+    for (session, _) in asked.iter().filter(|(_, whole)| *whole) {
+        let row =
+            by_session.get(session).unwrap_or_else(|| panic!("{session} was answered and is not booked"));
+        assert!(!row.estimated, "{row:?}");
+    }
+    for row in rows.iter().filter(|row| !row.estimated) {
+        let served = served[row.upstream_request_id.as_deref().unwrap()];
+        let tokens = (served.input_tokens, served.output_tokens);
+        assert_eq!((row.input_tokens, row.output_tokens), tokens, "{row:?}");
+    }
+    let sum = rows.iter().fold(Totals::default(), |mut sum, row| {
+        sum.add(row);
+        sum
+    });
+    assert_eq!(store.usage_totals(key_id, &Bucket::Total).await.unwrap(), sum);
+    let seen = spent_and_leased(store, key_id).await;
+    assert_eq!((seen.spent.total, seen.leased), (sum.cost_pico_usd, PicoUsd::ZERO));
+    // What was on its way at the instant of a kill is all that may be missing.
+    assert!(answers.len() - rows.len() <= 2 * AT_ONCE, "{} {}", answers.len(), rows.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_killed_gateway_had_served_is_booked_once_and_to_the_token_and_its_lease_comes_back() {
+async fn of_two_gateways_one_is_killed_and_its_rows_are_booked_once_and_its_lease_comes_back() {
     let Some(tables) = stand_in::tables().await else { return };
     let store = DynamoDb::open(&tables).await.unwrap();
     let (key, record) = put_key(&store, |record| record.budget_daily = Some(1_000_000_000)).await;
     let key_id = record.key_id;
-    let delay = Duration::from_millis(3);
-    let config =
-        Config { bearer_tokens: vec![BEDROCK_KEY.to_owned()], record: true, delay, ..Config::default() };
-    let sim = Sim::start(config).await.unwrap();
-    let spool = tempfile::tempdir().unwrap();
-    let common = settings(&sim, &tables, &spool);
-    // Its rows would reach the store in an hour: all that survives of them is on disk.
-    let hoarding = [&common[..], &["--usage-flush-interval-ms=3600000".to_owned()]].concat();
-    let mut doomed = Process::start(PROGRAM, &hoarding);
-    let elsewhere = tempfile::tempdir().unwrap();
-    let other = Process::start(PROGRAM, &settings(&sim, &tables, &elsewhere));
+    let (sim, spool, elsewhere) =
+        (simulator().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = [
+        "--store=dynamodb".to_owned(),
+        format!("--dynamodb-endpoint-url={}", tables.endpoint_url.as_ref().unwrap()),
+        format!("--dynamodb-table-prefix={}", tables.tables.prefix),
+    ];
+    let common = settings(&sim, &spool, &shared);
+    let mut doomed = Process::start(PROGRAM, &[&common[..], &[HOARDS.to_owned()]].concat());
+    let other = Process::start(PROGRAM, &settings(&sim, &elsewhere, &shared));
     let (of_doomed, of_other) =
         (Callers::start(doomed.addr, &key, "doomed"), Callers::start(other.addr, &key, "other"));
     of_doomed.until(100).await;
@@ -113,40 +154,40 @@ async fn what_a_killed_gateway_had_served_is_booked_once_and_to_the_token_and_it
         spent_and_leased(&store, &key_id).await.leased == PicoUsd::ZERO
     })
     .await;
-    let whole: Vec<_> = asked.iter().filter(|(_, whole)| *whole).map(|(session, _)| session).collect();
-    assert!(booked_rows(&store, &key_id).await.len() < whole.len(), "the dead one's rows are on disk");
+    let whole = asked.iter().filter(|(_, whole)| *whole).count();
+    assert!(booked_rows(&store, &key_id).await.len() < whole, "the dead one's rows are on disk");
     // Two find its directory at once.
     let heirs = [Process::start(PROGRAM, &common), Process::start(PROGRAM, &common)];
-    eventually("rows are missing", async || booked_rows(&store, &key_id).await.len() >= whole.len()).await;
+    eventually("rows are missing", async || booked_rows(&store, &key_id).await.len() >= whole).await;
     heirs.into_iter().chain([other]).for_each(Process::stop);
-    for dir in [&spool, &elsewhere] {
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left on disk");
-    }
+    assert_empty(&spool);
+    assert_empty(&elsewhere);
+    assert_booked(&store, &key_id, &sim, &asked).await;
+}
 
-    let rows = booked_rows(&store, &key_id).await;
-    let by_session: BTreeMap<_, _> = rows.iter().map(|row| (row.session.clone().unwrap(), row)).collect();
-    assert_eq!(by_session.len(), rows.len(), "one row each");
-    let answers = sim.answers();
-    let served: BTreeMap<_, _> = answers.iter().map(|one| (one.request_id.as_str(), one.served)).collect();
-    for session in whole {
-        assert!(by_session.contains_key(session), "{session} was answered and is not booked");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_on_a_file_is_killed_again_and_again_and_every_answer_is_booked_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let store = store::Sqlite::open(&path).unwrap();
+    let (key, record) = put_key(&store, |record| record.budget_daily = Some(1_000_000_000)).await;
+    let key_id = record.key_id;
+    let (sim, spool) = (simulator().await, tempfile::tempdir().unwrap());
+    let own = ["--store=sqlite".to_owned(), format!("--outcrop-db={}", path.display())];
+    let common = settings(&sim, &spool, &own);
+    let mut asked = Vec::new();
+    for (name, interval) in [("first", HOARDS), ("second", "--usage-flush-interval-ms=5")] {
+        let mut doomed = Process::start(PROGRAM, &[&common[..], &[interval.to_owned()]].concat());
+        let callers = Callers::start(doomed.addr, &key, name);
+        callers.until(60).await;
+        doomed.kill();
+        asked.extend(callers.ended().await);
     }
-    for row in rows.iter().filter(|row| !row.estimated) {
-        let served = served[row.upstream_request_id.as_deref().unwrap()];
-        assert_eq!(
-            (row.input_tokens, row.output_tokens),
-            (served.input_tokens, served.output_tokens),
-            "{row:?}"
-        );
-    }
-    assert!(rows.iter().all(|row| !row.estimated || !asked.contains(&(row.session.clone().unwrap(), true))));
-    let sum = rows.iter().fold(Totals::default(), |mut sum, row| {
-        sum.add(row);
-        sum
-    });
-    assert_eq!(store.usage_totals(&key_id, &Bucket::Total).await.unwrap(), sum);
-    let seen = spent_and_leased(&store, &key_id).await;
-    assert_eq!((seen.spent.total, seen.leased), (sum.cost_pico_usd, PicoUsd::ZERO));
-    // What was on its way at the instant of the kill is all that may be missing.
-    assert!(answers.len() - rows.len() <= 8, "{} {}", answers.len(), rows.len());
+    Process::start(PROGRAM, &common).stop();
+    assert_empty(&spool);
+    eventually("a lease did not come back", async || {
+        spent_and_leased(&store, &key_id).await.leased == PicoUsd::ZERO
+    })
+    .await;
+    assert_booked(&store, &key_id, &sim, &asked).await;
 }
