@@ -1,13 +1,13 @@
 //! Whatever is asked, in whatever order: a database answers as the specification in memory does.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::{
     Bucket, BudgetAsk, BudgetLimits, ConfigKind, ConfigRow, DynamoDb, Error, ErrorKind, KeyFilter, KeyId,
-    KeyRecord, KeyStatus, Memory, NewKey, Page, PaidBy, PicoUsd, Result, RowStatus, Sqlite, Store, Timestamp,
-    UsageQuery, UsageRow,
+    KeyRecord, KeyStatus, Memory, NewKey, Page, PaidBy, PicoUsd, Rate, RateAsk, Result, RowStatus, Sqlite,
+    Store, Timestamp, UsageQuery, UsageRow,
     contract::{
         sample::{hash, key_id, noon, record, row},
         stand_in,
@@ -35,6 +35,7 @@ enum Step {
     Config(ConfigKind),
     PutConfig(ConfigKind, ConfigRow),
     RemoveConfig(ConfigKind, String, Option<u64>),
+    Draw(RateAsk),
 }
 
 /// Few ids, few moments, few texts: collisions are what is interesting.
@@ -119,6 +120,24 @@ fn an_ask() -> impl Strategy<Value = BudgetAsk> {
     )
 }
 
+fn a_draw() -> impl Strategy<Value = RateAsk> {
+    let amount = || prop_oneof![3 => Just(0), 3 => 0..100_000_000_000_u128, 1 => any::<u128>()];
+    let limit = prop_oneof![0..100_u64, any::<u64>()];
+    let window = select(vec![1_000_000_u64, 1_000_000_000, 60_000_000_000, u64::MAX]);
+    (0..2_u32, select(Rate::ALL.to_vec()), limit, window, amount(), 0..=100_u8, amount(), amount(), moment())
+        .prop_map(|(id, rate, limit, nanos, need, share_percent, back, debt, now)| RateAsk {
+            key_id: key_id(id),
+            rate,
+            limit,
+            window: Duration::from_nanos(nanos),
+            need,
+            share_percent,
+            back,
+            debt,
+            now,
+        })
+}
+
 /// A row whose cost is near the amounts of leases.
 fn a_cheap_row() -> impl Strategy<Value = UsageRow> {
     let cost = option::of((0..1_000_u128).prop_map(PicoUsd));
@@ -161,6 +180,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(id, replica, amount)| Step::Release(id, replica, amount)),
         1 => (replica(), vec(id().prop_map(key_id), 0..3), moment(), moment())
             .prop_map(|(replica, keys, now, ends)| Step::Extend(replica, keys, now, ends)),
+        4 => a_draw().prop_map(Step::Draw),
         3 => (vec(a_cheap_row(), 0..4), replica()).prop_map(|(rows, replica)| Step::Paid(rows, replica)),
         1 => kind().prop_map(Step::Config),
         3 => (kind(), a_config_row()).prop_map(|(kind, row)| Step::PutConfig(kind, row)),
@@ -223,6 +243,7 @@ async fn answer(store: &dyn Store, step: &Step) -> String {
             let paid = PaidBy { replica: (*replica).to_owned(), keys: [key_id(0), key_id(1)].into() };
             shown(store.record_paid_usage(rows, Some(&paid)).await)
         }
+        Step::Draw(ask) => shown(store.draw_rate(ask).await),
         Step::Meta(name, value) => shown(store.meta_put_if_absent(name, value).await),
         Step::Config(kind) => shown(store.config_rows(*kind).await),
         Step::PutConfig(kind, row) => shown(store.put_config_row(*kind, row).await),

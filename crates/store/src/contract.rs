@@ -13,6 +13,7 @@ pub mod budget;
 pub mod config;
 pub mod fault;
 pub mod keys;
+pub mod rate;
 pub mod rotation;
 pub mod sample;
 pub mod stand_in;
@@ -107,6 +108,17 @@ macro_rules! contract {
                 a_reset_lets_as_much_be_spent_again_and_no_total_changes
                 an_extension_counts_for_every_replica_until_its_moment
                 of_many_who_claim_a_name_one_succeeds_until_its_claim_ends
+            );
+            $crate::contract!(@laws rate, $open,
+                sixty_four_takers_never_draw_more_than_the_limit
+                a_draw_is_the_share_of_what_is_left_or_the_need_where_that_is_more
+                time_refills_evenly_and_never_beyond_the_limit
+                a_debt_is_taken_whatever_is_left_and_time_pays_it
+                what_is_given_back_may_be_drawn_again
+                no_clock_that_is_behind_or_ahead_is_paid_twice
+                another_limit_or_window_holds_at_once_and_forgets_nothing
+                each_rate_of_each_key_has_a_bucket_of_its_own
+                the_largest_limits_overflow_nothing
             );
         }
     };

@@ -8,7 +8,7 @@
 //! none. So calls run on a thread of their own, like those of [`Sqlite`](crate::Sqlite).
 //!
 //! - `tables`: the tables as data. `setup`: making and comparing them. `client`: where, by whom, for how long.
-//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `config`: the statements.
+//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `rate`, `config`: the statements.
 //! - `transact`, `item`, `failure`: what they are made of.
 
 mod budget;
@@ -17,6 +17,7 @@ mod config;
 mod failure;
 mod item;
 mod keys;
+mod rate;
 mod rotation;
 mod setup;
 pub mod tables;
@@ -31,8 +32,8 @@ use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, Error, ErrorKind, KeyFilter, KeyHash,
-    KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp,
-    Totals, UsageQuery, UsageRow,
+    KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, Result,
+    Store, Timestamp, Totals, UsageQuery, UsageRow,
 };
 use client::Clients;
 use item::{Item, text};
@@ -338,6 +339,11 @@ impl Store for DynamoDb {
     async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
         let (key_id, name) = (key_id.clone(), name.to_owned());
         self.call(|db| async move { budget::claim(&db, &key_id, &name, now, until).await }).await
+    }
+
+    async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn> {
+        let ask = ask.clone();
+        self.call(|db| async move { rate::draw(&db, &ask).await }).await
     }
 
     async fn probe(&self) -> Result<()> {

@@ -10,11 +10,12 @@ use async_trait::async_trait;
 
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ByPeriod, ConfigKind, ConfigRow, Corrected, Error, ErrorKind, KeyFilter,
-    KeyHash, KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store,
-    Timestamp, Totals, UsageQuery, UsageRow,
+    KeyHash, KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Rate, RateAsk, RateDrawn,
+    Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
     budget::{self, signed},
     config,
     cursor::{self, KeyPlace, RowPlace},
+    rate::{self, RateState},
     usage::Rebuild,
 };
 
@@ -39,6 +40,7 @@ struct State {
     config: BTreeMap<(ConfigKind, String), ConfigRow>,
     /// By key and name: until when.
     claims: BTreeMap<(KeyId, String), Timestamp>,
+    rates: BTreeMap<(KeyId, Rate), RateState>,
 }
 
 impl State {
@@ -365,6 +367,14 @@ impl Store for Memory {
             state.claims.insert(place, until);
         }
         Ok(is_first)
+    }
+
+    async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn> {
+        let mut state = self.state();
+        let place = (ask.key_id.clone(), ask.rate);
+        let (bucket, drawn) = rate::draw(state.rates.get(&place).copied(), ask);
+        state.rates.insert(place, bucket);
+        Ok(drawn)
     }
 
     async fn probe(&self) -> Result<()> {

@@ -4,13 +4,14 @@
 //! the commit, so that a hundred calls cost one `fsync`. Two threads read, each on a connection of its own; thanks to the
 //! write-ahead log they wait for no writer. Other processes may have the same file open.
 //!
-//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `config`: the statements.
+//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `rate`, `config`: the statements.
 //! - `schema`: tables and their migrations. `worker`: the threads.
 
 mod budget;
 mod config;
 mod failure;
 mod keys;
+mod rate;
 mod rotation;
 mod schema;
 mod totals;
@@ -24,8 +25,8 @@ use rusqlite::Connection;
 
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord,
-    Listing, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Result, Store, Timestamp, Totals, UsageQuery,
-    UsageRow,
+    Listing, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, Result, Store, Timestamp,
+    Totals, UsageQuery, UsageRow,
 };
 use worker::Workers;
 
@@ -218,6 +219,11 @@ impl Store for Sqlite {
     async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
         let (key_id, name) = (key_id.clone(), name.to_owned());
         self.write(move |db| budget::claim(db, &key_id, &name, now, until)).await
+    }
+
+    async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn> {
+        let ask = ask.clone();
+        self.write(move |db| rate::draw(db, &ask)).await
     }
 
     async fn probe(&self) -> Result<()> {

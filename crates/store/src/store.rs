@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus,
-    PaidBy, PeriodQuery, PicoUsd, Result, Timestamp, Totals, UsageQuery, UsageRow, cursor,
+    PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Result, Timestamp, Totals, UsageQuery, UsageRow,
+    cursor,
 };
 
 /// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.
@@ -40,6 +41,10 @@ use crate::{
 /// **Budgets.** A lease is what one replica has of a key's budget; see [`BudgetAsk`]. Whatever is asked, booked and given
 /// back, and in whatever order: when a lease is granted, the totals and all live leases together are at most the limit, in
 /// each period. A lease that has ended counts as none, whether or not it was removed.
+///
+/// **Rates.** Of a key's bucket no more is drawn than a token bucket of its limit allows, whoever draws and in whatever order:
+/// in any span at most the limit and what the span refills. An ask happens at most once; one that failed may have
+/// happened. A clock that is behind refills nothing, and one that is ahead by some seconds no more than those, once.
 ///
 /// **Configuration.** A row of a kind has an id and a version. Of two calls that put the same new row, or take the place of
 /// the same version, one succeeds and the other gets `Conflict`. What a row's members mean is not the backend's affair:
@@ -153,6 +158,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Claims a name for a key until an instant: true for the first who does, and false for everybody after it, until
     /// then. A claim that has ended at `now` is none.
     async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool>;
+
+    /// Draws from the bucket of a key's limit, if what is needed is there.
+    async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn>;
 
     /// Whether the store answers and would let one write, for readiness.
     async fn probe(&self) -> Result<()>;

@@ -63,7 +63,7 @@ pub const USAGE_STATS: Table = Table {
 };
 
 /// Leases of budgets: `lease#<replica>` at the key's id, and `budget#version` beside them; at `claim#<key_id>`, what was
-/// claimed about a key.
+/// claimed about a key. Buckets of limits: `rate#<rate>` at its id.
 pub const LEDGER: Table =
     Table { name: "ledger", partition: "pk", sort: Some("sk"), indexes: &[], ttl: Some("ttl") };
 

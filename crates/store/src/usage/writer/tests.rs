@@ -14,7 +14,8 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord,
-    Listing, Memory, Page, PaidBy, PeriodQuery, PicoUsd, Recorded, Timestamp, Totals, UsageQuery,
+    Listing, Memory, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, Timestamp, Totals,
+    UsageQuery,
     contract::sample::{hash, key_id, noon, record, row},
 };
 
@@ -147,6 +148,9 @@ impl Store for Flaky {
     }
     async fn claim(&self, key_id: &KeyId, name: &str, now: Timestamp, until: Timestamp) -> Result<bool> {
         self.inner.claim(key_id, name, now, until).await
+    }
+    async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn> {
+        self.inner.draw_rate(ask).await
     }
     async fn probe(&self) -> Result<()> {
         self.inner.probe().await
