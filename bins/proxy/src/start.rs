@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use catalog::Scope;
 use httpd::{Drain, Server};
-use policy::{Budgets, Policy, Rows, UnpricedModels};
+use policy::{Budgets, Now, Policy, Rows, UnpricedModels};
 use store::usage::{Recorder, Writer, WriterHandle, WriterOptions};
 use store::{
     DynamoDbSettings, LeaseHolder, Location, NewKey, PresentedKey, Store, Timestamp, tables::TableNames,
@@ -158,7 +158,7 @@ impl Gate {
         let region = &*targets.first().place.region;
         tracing::info!(address = %server.local_addr(), region, targets = targets.iter().len(), "outcrop-proxy is serving");
         let budgets = Arc::clone(shared.policy.budgets());
-        let tending = tokio::spawn(tend(Arc::clone(&budgets)));
+        let tending = tokio::spawn(tend(Arc::clone(&shared)));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), targets.clone(), recorder));
         let refresh = tokio::spawn(refresh::run(Arc::clone(&shared), rows));
         let (drain, draining) = Drain::new();
@@ -196,6 +196,7 @@ impl Gate {
         // Extended until the last row was booked.
         tending.abort();
         budgets.close(Timestamp::now()).await;
+        shared.policy.close_limits(Now::read()).await;
         tracing::info!(usage_rows = booked.written, lost = booked.lost, "outcrop-proxy has stopped");
         if let Some(simulator) = simulator {
             simulator.stop().await;
@@ -301,7 +302,8 @@ fn policy(
             "flag" => UnpricedModels::Flag,
             _ => UnpricedModels::RefuseWithBudget,
         },
-        rates: settings.rates.config(),
+        // Nobody else sees a store in memory.
+        rates: settings.rates.config((settings.store.store != "memory").then(|| settings.budgets.sharing())),
     };
     let master = keys.master_api_key.as_ref().map(|key| PresentedKey::new(key.expose()));
     let spent = Spending::new();
@@ -349,13 +351,15 @@ async fn serve_metrics(server: Server, shared: Arc<Shared>) {
     }
 }
 
-/// Looks after what this gateway has of the keys' budgets.
-async fn tend(budgets: Arc<Budgets>) {
+/// Looks after what this gateway has of the keys' budgets and limits.
+async fn tend(shared: Arc<Shared>) {
+    let budgets = shared.policy.budgets();
     let mut pace = tokio::time::interval(budgets.pace());
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         pace.tick().await;
         budgets.tend(Timestamp::now()).await;
+        shared.policy.tend_limits(Now::read()).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a key has in use: its buckets and its open requests, shared by the workers of this process.
+//! What a key has in use: its limits and its open requests, shared by the workers of this process.
 //!
 //! A [`crate::Caller`] holds its key's gauge, so a request goes straight to it: one short lock of its own key, none shared with
 //! other keys. Callers are made anew every few seconds, from the record as it then is; the gauge stays.
@@ -8,10 +8,12 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use store::{KeyId, KeyRecord};
+use store::{KeyId, KeyRecord, Rate, RateDrawn};
 
-use crate::rate::{Bucket, Level};
-use crate::{Denial, Weights};
+use crate::draw::Shared;
+use crate::meter::{Begun, Look, Meter};
+use crate::rate::Level;
+use crate::{Denial, Sharing, Weights};
 
 /// Limits of tokens are limits a minute, whatever the window of the requests is.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -37,6 +39,8 @@ pub struct RateConfig {
     pub concurrency: u32,
     /// What counts as a token.
     pub weights: Weights,
+    /// How gateways on one store share the limits of requests and tokens; `None` is each for itself.
+    pub shared: Option<Sharing>,
 }
 
 impl Default for RateConfig {
@@ -49,6 +53,7 @@ impl Default for RateConfig {
             tokens: 0,
             concurrency: 0,
             weights: Weights::default(),
+            shared: None,
         }
     }
 }
@@ -116,32 +121,121 @@ pub(crate) enum Want {
     Count,
 }
 
+/// Why nothing was taken.
+#[derive(Clone, Debug)]
+pub(crate) enum Missed {
+    /// A limit refuses.
+    Denied(Denial),
+    /// None refuses, as far as this process knows, and one has to be asked for at the store.
+    Short(Short),
+}
+
+/// What has to be asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Short {
+    pub(crate) rate: Rate,
+    pub(crate) cost: u64,
+    /// How many asks had failed by then.
+    pub(crate) failed: u64,
+}
+
+/// What keeps a request from taking.
+enum Stop {
+    Refused(Gate, Duration),
+    Short(Rate, u64),
+}
+
 /// What one key has in use.
 #[derive(Debug)]
-pub(crate) struct Gauge(Mutex<Used>);
+pub(crate) struct Gauge {
+    pub(crate) key_id: KeyId,
+    used: Mutex<Used>,
+    /// Whoever calls the store about this key's limits: one at a time.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug)]
 struct Used {
-    runs: Bucket,
-    counts: Bucket,
-    tokens: Bucket,
+    runs: Meter,
+    counts: Meter,
+    tokens: Meter,
     open: u32,
+    /// Asks that had no answer.
+    failed: u64,
 }
 
 impl Used {
-    fn requests(&mut self, counting: bool) -> &mut Bucket {
-        if counting { &mut self.counts } else { &mut self.runs }
+    fn meter(&mut self, rate: Rate) -> &mut Meter {
+        match rate {
+            Rate::Requests => &mut self.runs,
+            Rate::Counts => &mut self.counts,
+            Rate::Tokens => &mut self.tokens,
+        }
+    }
+
+    /// What the first gate in their order that does not let pass says; all are brought up to now.
+    fn look(&mut self, limits: &Limits, want: Want, now: Instant) -> Option<Stop> {
+        let mut first = None;
+        let mut note = |gate, rate, cost, look| {
+            let stop = match look {
+                Look::Free => return,
+                Look::Wait(wait) => Stop::Refused(gate, wait),
+                Look::Short => Stop::Short(rate, cost),
+            };
+            first.get_or_insert(stop);
+        };
+        if let Some(limit) = limits.requests {
+            let rate = want.rate();
+            note(Gate::Requests, rate, 1, self.meter(rate).look(limit, 1, now));
+        }
+        match (limits.tokens, want) {
+            (Some(limit), Want::Run { tokens }) => {
+                note(Gate::Tokens, Rate::Tokens, tokens, self.tokens.look(limit, tokens, now));
+            }
+            (Some(limit), Want::Count) => self.tokens.advance(limit, now),
+            (None, Want::Run { .. } | Want::Count) => {}
+        }
+        if want.needs_slot() && limits.concurrency.is_some_and(|limit| self.open >= limit) {
+            first.get_or_insert(Stop::Refused(Gate::Concurrency, SLOT_WAIT));
+        }
+        first
+    }
+
+    fn rates(&mut self, limits: &Limits, want: Want) -> Rates {
+        Rates {
+            requests: limits.requests.map(|_| self.meter(want.rate()).level()),
+            tokens: limits.tokens.map(|_| self.tokens.level()),
+        }
+    }
+}
+
+impl Want {
+    /// The requests that it is one of.
+    fn rate(self) -> Rate {
+        match self {
+            Self::Run { .. } => Rate::Requests,
+            Self::Count => Rate::Counts,
+        }
+    }
+
+    fn needs_slot(self) -> bool {
+        match self {
+            Self::Run { .. } => true,
+            Self::Count => false,
+        }
     }
 }
 
 impl Gauge {
-    pub(crate) fn new(window: Duration) -> Self {
-        let requests = Bucket::new(window);
-        Self(Mutex::new(Used { runs: requests, counts: requests, tokens: Bucket::new(MINUTE), open: 0 }))
+    /// `meter` makes a limit of a window.
+    fn new(key_id: KeyId, window: Duration, meter: impl Fn(Duration) -> Meter) -> Self {
+        let requests = meter(window);
+        let used = Used { runs: requests, counts: requests, tokens: meter(MINUTE), open: 0, failed: 0 };
+        Self { key_id, used: Mutex::new(used), turn: tokio::sync::Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Used> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what is wanted, all of it or nothing. A gate looks before any gate takes, so a refusal costs nothing.
@@ -150,51 +244,50 @@ impl Gauge {
         limits: &Limits,
         want: Want,
         now: Instant,
-    ) -> Result<(Permit, Rates), Denial> {
-        let (counting, cost) = match want {
-            Want::Run { tokens } => (false, Some(tokens)),
-            Want::Count => (true, None),
-        };
+    ) -> Result<(Permit, Rates), Missed> {
         let mut used = self.lock();
-        let mut refused = None;
-        let mut look = |gate, wait: Duration| {
-            if !wait.is_zero() {
-                refused.get_or_insert((gate, wait));
+        match used.look(limits, want, now) {
+            None => {}
+            Some(Stop::Short(rate, cost)) => {
+                return Err(Missed::Short(Short { rate, cost, failed: used.failed }));
             }
+            Some(Stop::Refused(gate, wait)) => {
+                let rates = used.rates(limits, want);
+                return Err(Missed::Denied(Denial::RateLimited { gate, wait, rates }));
+            }
+        }
+        let requests = limits.requests.filter(|_| used.meter(want.rate()).take(1, now) > 0);
+        let tokens = match want {
+            Want::Run { tokens } => limits.tokens.map(|_| used.tokens.take(tokens, now)),
+            Want::Count => None,
         };
-        if let Some(limit) = limits.requests {
-            let bucket = used.requests(counting);
-            bucket.advance(limit, now);
-            look(Gate::Requests, bucket.wait(1));
-        }
-        if let Some(limit) = limits.tokens {
-            used.tokens.advance(limit, now);
-            look(Gate::Tokens, cost.map_or(Duration::ZERO, |cost| used.tokens.wait(cost)));
-        }
-        let full = !counting && limits.concurrency.is_some_and(|limit| used.open >= limit);
-        look(Gate::Concurrency, if full { SLOT_WAIT } else { Duration::ZERO });
-        let mut permit = Permit { gauge: None, counting, request: false, tokens: None };
-        if refused.is_none() {
-            permit.request = limits.requests.is_some() && used.requests(counting).take(1) > 0;
-            permit.tokens = cost.filter(|_| limits.tokens.is_some()).map(|cost| used.tokens.take(cost));
-            used.open = used.open.saturating_add(u32::from(!counting));
-        }
-        let rates = Rates {
-            requests: limits.requests.map(|_| used.requests(counting).level()),
-            tokens: limits.tokens.map(|_| used.tokens.level()),
-        };
+        used.open = used.open.saturating_add(u32::from(want.needs_slot()));
+        let rates = used.rates(limits, want);
         drop(used);
-        if let Some((gate, wait)) = refused {
-            return Err(Denial::RateLimited { gate, wait, rates });
-        }
-        permit.gauge = Some(Arc::clone(self));
-        Ok((permit, rates))
+        Ok((Permit { gauge: Some(Arc::clone(self)), want, request: requests.is_some(), tokens }, rates))
+    }
+
+    /// How many asks have failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.lock().failed
+    }
+
+    /// Does something with a limit, under the lock.
+    pub(crate) fn with<T>(&self, rate: Rate, work: impl FnOnce(&mut Meter) -> T) -> T {
+        work(self.lock().meter(rate))
+    }
+
+    /// An ask has ended.
+    pub(crate) fn end(&self, rate: Rate, begun: &Begun, answer: Option<&RateDrawn>) {
+        let mut used = self.lock();
+        used.failed += u64::from(answer.is_none());
+        used.meter(rate).end(begun, answer);
     }
 
     /// Whether forgetting it would change nothing.
     fn is_idle(&self, now: Instant) -> bool {
         let mut used = self.lock();
-        used.open == 0 && used.runs.is_full(now) && used.counts.is_full(now) && used.tokens.is_full(now)
+        used.open == 0 && Rate::ALL.into_iter().all(|rate| used.meter(rate).is_idle(now))
     }
 }
 
@@ -203,7 +296,7 @@ impl Gauge {
 pub(crate) struct Permit {
     /// Until it is settled.
     gauge: Option<Arc<Gauge>>,
-    counting: bool,
+    want: Want,
     request: bool,
     tokens: Option<u64>,
 }
@@ -216,7 +309,7 @@ impl Permit {
         if let Some(taken) = self.tokens {
             used.tokens.settle(taken, tokens, now);
         }
-        used.open = used.open.saturating_sub(u32::from(!self.counting));
+        used.open = used.open.saturating_sub(u32::from(self.want.needs_slot()));
     }
 }
 
@@ -225,12 +318,12 @@ impl Drop for Permit {
         let Some(gauge) = self.gauge.take() else { return };
         let mut used = gauge.lock();
         if take(&mut self.request) {
-            used.requests(self.counting).give_back(1);
+            used.meter(self.want.rate()).give_back(1);
         }
         if let Some(taken) = self.tokens.take() {
             used.tokens.give_back(taken);
         }
-        used.open = used.open.saturating_sub(u32::from(!self.counting));
+        used.open = used.open.saturating_sub(u32::from(self.want.needs_slot()));
     }
 }
 
@@ -238,6 +331,8 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub(crate) struct Gauges {
     window: Duration,
+    /// How the limits are shared, where they are.
+    pub(crate) shared: Option<Shared>,
     known: Mutex<Known>,
 }
 
@@ -249,14 +344,19 @@ struct Known {
 }
 
 impl Gauges {
-    pub(crate) fn new(window: Duration) -> Self {
-        Self { window, known: Mutex::new(Known { gauges: HashMap::new(), sweep_at: SWEEP_FROM }) }
+    pub(crate) fn new(window: Duration, shared: Option<Shared>) -> Self {
+        let known = Known { gauges: HashMap::new(), sweep_at: SWEEP_FROM };
+        Self { window, shared, known: Mutex::new(known) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one gauge of a key. Idle ones that no caller holds are forgotten now and then, so that there are never more than
     /// twice as many as there are keys in use; what a key has spent is never forgotten.
     pub(crate) fn of(&self, key_id: &KeyId, now: Instant) -> Arc<Gauge> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if let Some(gauge) = known.gauges.get(key_id) {
             return Arc::clone(gauge);
         }
@@ -264,9 +364,26 @@ impl Gauges {
             known.gauges.retain(|_, gauge| Arc::strong_count(gauge) > 1 || !gauge.is_idle(now));
             known.sweep_at = (known.gauges.len() * 2).max(SWEEP_FROM);
         }
-        let gauge = Arc::new(Gauge::new(self.window));
+        self.add(&mut known, key_id)
+    }
+
+    /// The gauge of callers that have no record.
+    pub(crate) fn special(&self, key_id: &KeyId) -> Arc<Gauge> {
+        self.add(&mut self.known(), key_id)
+    }
+
+    fn add(&self, known: &mut Known, key_id: &KeyId) -> Arc<Gauge> {
+        let meter = |window| match &self.shared {
+            Some(shared) => Meter::shared(window, shared.grace),
+            None => Meter::new(window),
+        };
+        let gauge = Arc::new(Gauge::new(key_id.clone(), self.window, meter));
         known.gauges.insert(key_id.clone(), Arc::clone(&gauge));
         gauge
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Gauge>> {
+        self.known().gauges.values().cloned().collect()
     }
 }
 

@@ -9,7 +9,8 @@ use quick_cache::sync::Cache;
 use store::{KeyHash, KeyId, KeyRecord, KeyStatus, Store};
 
 use crate::caller::{Caller, Standing};
-use crate::gauge::{Gauge, Gauges, Limits, RateConfig};
+use crate::draw::Shared;
+use crate::gauge::{Gauges, Limits, RateConfig};
 use crate::{Budgets, Denial, Now, Terms};
 
 pub(crate) struct Keys {
@@ -23,7 +24,7 @@ pub(crate) struct Keys {
     ttl: Duration,
     grace: Duration,
     rates: RateConfig,
-    gauges: Gauges,
+    pub(crate) gauges: Arc<Gauges>,
     pub(crate) budgets: Arc<Budgets>,
     master: Arc<Caller>,
     anonymous: Arc<Caller>,
@@ -53,14 +54,11 @@ impl Keys {
         grace: Duration,
         rates: RateConfig,
     ) -> Self {
+        let grace = grace.max(ttl);
+        let shared = rates.shared.map(|sharing| Shared { store: Arc::clone(&store), sharing, grace });
+        let gauges = Arc::new(Gauges::new(rates.window, shared));
         let special = |id, standing, limits| {
-            Arc::new(Caller {
-                id,
-                standing,
-                limits,
-                gauge: Arc::new(Gauge::new(rates.window)),
-                funding: None,
-            })
+            Arc::new(Caller { gauge: gauges.special(&id), id, standing, limits, funding: None })
         };
         Self {
             // Alone with its store until it is told otherwise.
@@ -70,10 +68,10 @@ impl Keys {
             unknown: Cache::new(size.max(1)),
             versions: Cache::new(size.max(1)),
             ttl,
-            grace: grace.max(ttl),
+            grace,
             master: special(KeyId::master(), Standing::Master, Limits::of_master(&rates)),
             anonymous: special(KeyId::anonymous(), Standing::Anonymous, Limits::of_anonymous(&rates)),
-            gauges: Gauges::new(rates.window),
+            gauges,
             rates,
         }
     }

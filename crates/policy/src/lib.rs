@@ -17,10 +17,12 @@ mod ask;
 mod budget;
 mod caller;
 mod denial;
+mod draw;
 mod failures;
 mod gauge;
 pub mod glob;
 mod keys;
+mod meter;
 mod price;
 mod purse;
 mod rate;
@@ -42,6 +44,7 @@ pub use ask::{Ask, Marks};
 pub use budget::{BudgetWarning, Budgets, Overdrawn, Refills, Terms};
 pub use caller::{Caller, Standing};
 pub use denial::Denial;
+pub use draw::Sharing;
 pub use gauge::{Gate, RateConfig, Rates};
 pub use price::{Figures, Tariff, cost, listed};
 pub use rate::Level;
@@ -156,6 +159,16 @@ impl Policy {
         self.tables.store(Arc::new(tables));
     }
 
+    /// Looks after what this process has of the keys' limits, where they are shared. Due every second or so.
+    pub async fn tend_limits(&self, now: Now) {
+        self.keys.gauges.tend(now).await;
+    }
+
+    /// Gives back what this process has of the keys' limits and has not used, when nothing runs any more.
+    pub async fn close_limits(&self, now: Now) {
+        self.keys.gauges.close(now).await;
+    }
+
     /// Who is calling. Several keys may be presented, the header's first: any valid one admits. `address` is the caller's;
     /// one that cannot be told is the unspecified one (`::`), which no narrower block than all of IPv6 holds.
     pub async fn authenticate(
@@ -196,7 +209,8 @@ impl Policy {
     }
 
     /// Whether this caller may do this, and on which model. What a limit gave is given back when a later gate refuses, and
-    /// when this is dropped. Nothing is waited for but the store, where a budget's lease has not enough for the request.
+    /// when this is dropped. Nothing is waited for but the store, where what was drawn of a limit or the lease of a budget has not
+    /// enough for the request.
     pub async fn admit(&self, caller: &Arc<Caller>, mut ask: Ask, now: Now) -> Result<Admission, Denial> {
         let tables = ask.tables.take().unwrap_or_else(|| self.tables());
         let unknown = || Denial::UnknownModel { model: ask.model.clone() };
@@ -218,7 +232,7 @@ impl Policy {
         }
         let want =
             if ask.counting { Want::Count } else { Want::Run { tokens: ask.most_tokens(&resolution) } };
-        let (permit, rates) = caller.gauge.take(&caller.limits, want, now.mono)?;
+        let (permit, rates) = self.keys.gauges.take(&caller.gauge, &caller.limits, want, now).await?;
         // The key decides, then the request.
         let tier = caller.tier().or(ask.tier).unwrap_or(self.config.tier);
         let ask = Ask { tier: Some(tier), ..ask };

@@ -36,7 +36,7 @@ impl Bucket {
     }
 
     /// The one place where a bucket gets its tokens.
-    fn refill(&mut self, now: Instant) {
+    pub(crate) fn refill(&mut self, now: Instant) {
         let last = self.at.unwrap_or(now);
         // Requests read their clock before they come here, so a later one may be the earlier: time stands still for it.
         let elapsed = now.saturating_duration_since(last).as_nanos();
@@ -93,13 +93,48 @@ impl Bucket {
         Level { limit: self.limit, remaining: u64::try_from(left).unwrap_or(self.limit), reset: nanos(reset) }
     }
 
+    /// What it lacks, in units.
+    pub(crate) fn spent(&self) -> u128 {
+        self.spent
+    }
+
+    /// The limit that it was last brought up to now with.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// How long a token's units are, in nanoseconds.
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_nanos(self.window)
+    }
+
+    /// The latest instant that it has heard of.
+    pub(crate) fn latest(&self, now: Instant) -> Instant {
+        self.at.map_or(now, |at| at.max(now))
+    }
+
+    /// Takes units, be it more than is left.
+    pub(crate) fn charge(&mut self, units: u128) {
+        self.spent = self.spent.saturating_add(units);
+    }
+
+    /// Gives units back.
+    pub(crate) fn relieve(&mut self, units: u128) {
+        self.spent = self.spent.saturating_sub(units);
+    }
+
+    /// It lacked so many units at that instant, as somebody says who knows.
+    pub(crate) fn stood(&mut self, spent: u128, at: Instant) {
+        (self.spent, self.at) = (spent, Some(at));
+    }
+
     /// Whether forgetting it would change nothing.
     pub(crate) fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.spent == 0
     }
 
-    fn units(&self, tokens: u64) -> u128 {
+    pub(crate) fn units(&self, tokens: u64) -> u128 {
         u128::from(tokens) * u128::from(self.window)
     }
 }

@@ -115,9 +115,9 @@ pub(crate) struct RateLimits {
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Budgets of keys")]
+#[command(next_help_heading = "Budgets of keys, and sharing")]
 pub(crate) struct Budgets {
-    /// Percent of what is left of a budget that a gateway sets aside for itself at a time, 1 to 100.
+    /// Percent of what is left of a budget or a limit that a gateway sets aside for itself at a time, 1 to 100.
     #[arg(long, env = "LEASE_SHARE_PERCENT", default_value = "10", value_name = "PERCENT",
         value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) lease_share: u8,
@@ -131,6 +131,11 @@ pub(crate) struct Budgets {
 }
 
 impl Budgets {
+    /// How limits are shared; what nobody uses goes back after the same time as a lease of a budget.
+    pub(crate) fn sharing(&self) -> policy::Sharing {
+        policy::Sharing { share_percent: self.lease_share, idle: self.lease_ttl.0 / 3 }
+    }
+
     pub(crate) fn terms(&self, replica: String) -> policy::Terms {
         policy::Terms {
             replica,
@@ -143,7 +148,7 @@ impl Budgets {
 }
 
 impl RateLimits {
-    pub(crate) fn config(&self) -> policy::RateConfig {
+    pub(crate) fn config(&self, shared: Option<policy::Sharing>) -> policy::RateConfig {
         policy::RateConfig {
             enabled: self.rate_limit_enabled.0,
             window: self.rate_limit_window.0,
@@ -152,6 +157,7 @@ impl RateLimits {
             tokens: self.rate_limit_tokens,
             concurrency: self.concurrency_limit,
             weights: self.rate_limit_token_weights.map(|weights| weights.0).unwrap_or_default(),
+            shared,
         }
     }
 }

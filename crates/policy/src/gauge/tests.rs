@@ -8,12 +8,12 @@ const NONE: Limits = Limits { requests: None, tokens: None, concurrency: None };
 const RUN: Want = Want::Run { tokens: 10 };
 
 fn gauge() -> Arc<Gauge> {
-    Arc::new(Gauge::new(MINUTE))
+    Arc::new(Gauge::new(KeyId::master(), MINUTE, Meter::new))
 }
 
-fn gate(denied: Result<(Permit, Rates), Denial>) -> Gate {
+fn gate(denied: Result<(Permit, Rates), Missed>) -> Gate {
     match denied {
-        Err(Denial::RateLimited { gate, .. }) => gate,
+        Err(Missed::Denied(Denial::RateLimited { gate, .. })) => gate,
         other => panic!("{other:?}"),
     }
 }
@@ -143,7 +143,7 @@ fn threads_never_hold_more_slots_than_there_are() {
 #[test]
 fn idle_gauges_are_forgotten_and_those_in_use_or_in_debt_are_not() {
     let start = Instant::now();
-    let gauges = Gauges::new(MINUTE);
+    let gauges = Gauges::new(MINUTE, None);
     let id = |n: usize| format!("key_{n:016}").parse::<KeyId>().unwrap();
     let limits = Limits { requests: Some(10), ..NONE };
     let held = gauges.of(&id(0), start);

@@ -1,0 +1,145 @@
+//! Limits that gateways share: how this one draws from the buckets in the store.
+//!
+//! The hot path meets its own key's gauge and nothing else. The store is asked where a pot has not enough, by one request a
+//! key at a time, in a task of its own: what was drawn is credited also when the caller has left meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Rate, RateAsk, Store};
+
+use crate::gauge::{Gauge, Gauges, Limits, Missed, Permit, Rates, Short, Want};
+use crate::meter::Begun;
+use crate::{Denial, Now};
+
+/// How often the store is asked for one request.
+const TRIES: usize = 10;
+
+/// How gateways on one store share the limits of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// How much of what is left is drawn at a time.
+    pub share_percent: u8,
+    /// What nobody has used for so long goes back.
+    pub idle: Duration,
+}
+
+/// The same, with the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sharing: Sharing,
+    /// How long what was drawn may be used while the store is away.
+    pub(crate) grace: Duration,
+}
+
+impl Gauges {
+    /// Takes what is wanted of a key's limits: at once while the pots have it, else after asking the store.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        gauge: &Arc<Gauge>,
+        limits: &Limits,
+        want: Want,
+        now: Now,
+    ) -> Result<(Permit, Rates), Denial> {
+        let short = match gauge.take(limits, want, now.mono) {
+            Ok(taken) => return Ok(taken),
+            Err(Missed::Denied(denial)) => return Err(denial),
+            Err(Missed::Short(short)) => short,
+        };
+        let (own, gauge, limits) = (Arc::clone(self), Arc::clone(gauge), *limits);
+        let task = tokio::spawn(async move { own.draw_and_take(&gauge, &limits, want, short, now).await });
+        task.await.unwrap_or(Err(Denial::StoreAway))
+    }
+
+    async fn draw_and_take(
+        &self,
+        gauge: &Arc<Gauge>,
+        limits: &Limits,
+        want: Want,
+        first: Short,
+        now: Now,
+    ) -> Result<(Permit, Rates), Denial> {
+        let _turn = gauge.turn.lock().await;
+        // Others may take what was drawn before we can, and a request may be short of two limits.
+        for _ in 0..TRIES {
+            let short = match gauge.take(limits, want, now.mono) {
+                Ok(taken) => return Ok(taken),
+                Err(Missed::Denied(denial)) => return Err(denial),
+                Err(Missed::Short(short)) => short,
+            };
+            // The store was away for somebody who asked while we waited, or for ourselves.
+            if gauge.failed() != first.failed {
+                break;
+            }
+            let Some(begun) = gauge.with(short.rate, |meter| meter.begin(short.cost, now.mono)) else {
+                break;
+            };
+            // An error is told by the gauge.
+            let _ = self.draw(gauge, short.rate, &begun, now).await;
+        }
+        Err(Denial::StoreAway)
+    }
+
+    /// Asks the store. Whoever calls has the gauge's turn.
+    async fn draw(&self, gauge: &Gauge, rate: Rate, begun: &Begun, now: Now) -> store::Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        // The meter may have heard of a later instant than this request's own beginning.
+        let late = begun.at.saturating_duration_since(now.mono).as_millis();
+        let ask = RateAsk {
+            key_id: gauge.key_id.clone(),
+            rate,
+            limit: begun.limit,
+            window: begun.window,
+            need: begun.need,
+            share_percent: if begun.more { shared.sharing.share_percent } else { 0 },
+            back: begun.back,
+            debt: begun.debt,
+            now: now.wall.plus_millis(i64::try_from(late).unwrap_or(i64::MAX)),
+        };
+        let answer = shared.store.draw_rate(&ask).await;
+        gauge.end(rate, begun, answer.as_ref().ok());
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "the store did not answer for a limit");
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks after all pots: tells debts, fills those that run low, gives back those that nobody uses.
+    pub(crate) async fn tend(&self, now: Now) {
+        let Some(Shared { sharing, .. }) = &self.shared else { return };
+        for gauge in self.all() {
+            // Somebody who asks at this moment takes care of it.
+            let Ok(_turn) = gauge.turn.try_lock() else { continue };
+            for rate in Rate::ALL {
+                let care = |meter: &mut crate::meter::Meter| {
+                    meter.care(now.mono, sharing.share_percent, sharing.idle)
+                };
+                let Some(begun) = gauge.with(rate, care) else { continue };
+                // The store is away; the next time will do.
+                if self.draw(&gauge, rate, &begun, now).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives everything back.
+    pub(crate) async fn close(&self, now: Now) {
+        for gauge in self.all() {
+            let _turn = gauge.turn.lock().await;
+            for rate in Rate::ALL {
+                let Some(begun) = gauge.with(rate, |meter| meter.leave(now.mono)) else { continue };
+                if self.draw(&gauge, rate, &begun, now).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
