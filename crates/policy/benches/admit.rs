@@ -11,14 +11,19 @@ use std::time::{Duration, Instant};
 use catalog::{Catalog, Scope};
 use criterion::{Criterion, criterion_group, criterion_main};
 use outcrop_policy::{
-    Ask, Budgets, Caller, Config, End, Now, Place, Policy, RateConfig, Terms, Tokens, UnpricedModels,
+    Ask, Budgets, Caller, Config, End, Now, Place, Policy, RateConfig, Sharing, Terms, Tokens, UnpricedModels,
 };
 use store::{KeyHasher, KeyId, KeyRecord, Memory, NewKey, PresentedKey, RowStatus, Store, Timestamp};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A policy and a key with every kind of limit, so wide that none is met.
-fn policy(runtime: &tokio::runtime::Runtime, enabled: bool, budget: Option<u64>) -> (Policy, PresentedKey) {
+fn policy(
+    runtime: &tokio::runtime::Runtime,
+    enabled: bool,
+    budget: Option<u64>,
+    shared: Option<Sharing>,
+) -> (Policy, PresentedKey) {
     let store = Arc::new(Memory::new());
     let hasher = KeyHasher::new(&[7; 32]).expect("a hasher");
     let key = NewKey::generate(&mut rand::rng());
@@ -43,7 +48,7 @@ fn policy(runtime: &tokio::runtime::Runtime, enabled: bool, budget: Option<u64>)
         allow_unknown_models: true,
         tier: catalog::ServiceTier::Default,
         unpriced: UnpricedModels::default(),
-        rates: RateConfig { enabled, ..RateConfig::default() },
+        rates: RateConfig { enabled, shared, ..RateConfig::default() },
     };
     let book: outcrop_policy::Book = Arc::new(|row| drop(black_box(row)));
     let terms = Terms { ttl: Duration::from_hours(24), ..Terms::new("bench") };
@@ -85,13 +90,17 @@ fn at_once<T>(admitted: impl Future<Output = T>) -> T {
 fn admit(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     // A million dollars a day: a tenth of it, leased before, lasts for the whole benchmark.
+    // And of limits all that there is, which melts within a minute.
+    let all = Some(Sharing { share_percent: 100, idle: Duration::from_hours(24) });
     let cases = [
-        ("limited", true, None),
-        ("unlimited", false, None),
-        ("with budgets", true, Some(1_000_000_000_000)),
+        ("limited", true, None, None),
+        ("unlimited", false, None, None),
+        ("with shared limits", true, None, all),
+        ("with budgets", true, Some(1_000_000_000_000), None),
+        ("with budgets and shared limits", true, Some(1_000_000_000_000), all),
     ];
-    for (name, enabled, budget) in cases {
-        let (policy, key) = policy(&runtime, enabled, budget);
+    for (name, enabled, budget, shared) in cases {
+        let (policy, key) = policy(&runtime, enabled, budget, shared);
         let keys = [key];
         let authenticate =
             || runtime.block_on(policy.authenticate(&keys, HERE, Now::read())).expect("a valid key");

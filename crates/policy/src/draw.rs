@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::{Rate, RateAsk, Store};
+use tokio::task::JoinSet;
 
 use crate::gauge::{Gauge, Gauges, Limits, Missed, Permit, Rates, Short, Want};
-use crate::meter::Begun;
+use crate::meter::{Begun, Meter};
 use crate::{Denial, Now};
 
 /// How often the store is asked for one request.
 const TRIES: usize = 10;
+/// Keys that are looked after at a time.
+const AT_ONCE: usize = 16;
 
 /// How gateways on one store share the limits of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,24 @@ pub(crate) struct Shared {
     pub(crate) sharing: Sharing,
     /// How long what was drawn may be used while the store is away.
     pub(crate) grace: Duration,
+}
+
+impl Shared {
+    fn ask(&self, gauge: &Gauge, rate: Rate, begun: &Begun, now: Now) -> RateAsk {
+        // The meter may have heard of a later instant than this request's own beginning.
+        let late = begun.at.saturating_duration_since(now.mono).as_millis();
+        RateAsk {
+            key_id: gauge.key_id.clone(),
+            rate,
+            limit: begun.limit,
+            window: begun.window,
+            need: begun.need,
+            share_percent: if begun.more { self.sharing.share_percent } else { 0 },
+            back: begun.back,
+            debt: begun.debt,
+            now: now.wall.plus_millis(i64::try_from(late).unwrap_or(i64::MAX)),
+        }
+    }
 }
 
 impl Gauges {
@@ -84,47 +105,44 @@ impl Gauges {
     /// Asks the store. Whoever calls has the gauge's turn.
     async fn draw(&self, gauge: &Gauge, rate: Rate, begun: &Begun, now: Now) -> store::Result<()> {
         let Some(shared) = &self.shared else { return Ok(()) };
-        // The meter may have heard of a later instant than this request's own beginning.
-        let late = begun.at.saturating_duration_since(now.mono).as_millis();
-        let ask = RateAsk {
-            key_id: gauge.key_id.clone(),
-            rate,
-            limit: begun.limit,
-            window: begun.window,
-            need: begun.need,
-            share_percent: if begun.more { shared.sharing.share_percent } else { 0 },
-            back: begun.back,
-            debt: begun.debt,
-            now: now.wall.plus_millis(i64::try_from(late).unwrap_or(i64::MAX)),
-        };
-        let answer = shared.store.draw_rate(&ask).await;
+        let answer = shared.store.draw_rate(&shared.ask(gauge, rate, begun, now)).await;
         gauge.end(rate, begun, answer.as_ref().ok());
-        match answer {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                tracing::warn!(%error, "the store did not answer for a limit");
-                Err(error)
-            }
+        if let Err(error) = &answer {
+            tracing::warn!(%error, "the store did not answer for a limit");
         }
+        answer.map(|_| ())
     }
 
     /// Looks after all pots: tells debts, fills those that run low, gives back those that nobody uses.
-    pub(crate) async fn tend(&self, now: Now) {
+    pub(crate) async fn tend(self: &Arc<Self>, now: Now) {
         let Some(Shared { sharing, .. }) = &self.shared else { return };
+        let mut calls = JoinSet::new();
         for gauge in self.all() {
             // Somebody who asks at this moment takes care of it.
-            let Ok(_turn) = gauge.turn.try_lock() else { continue };
-            for rate in Rate::ALL {
-                let care = |meter: &mut crate::meter::Meter| {
-                    meter.care(now.mono, sharing.share_percent, sharing.idle)
-                };
-                let Some(begun) = gauge.with(rate, care) else { continue };
-                // The store is away; the next time will do.
-                if self.draw(&gauge, rate, &begun, now).await.is_err() {
-                    return;
+            let Ok(turn) = Arc::clone(&gauge.turn).try_lock_owned() else { continue };
+            let care = |rate| {
+                let care = |meter: &mut Meter| meter.care(now.mono, sharing.share_percent, sharing.idle);
+                Some((rate, gauge.with(rate, care)?))
+            };
+            let due: Vec<_> = Rate::ALL.into_iter().filter_map(care).collect();
+            if due.is_empty() {
+                continue;
+            }
+            let own = Arc::clone(self);
+            calls.spawn(async move {
+                let mut done = true;
+                for (rate, begun) in due {
+                    done &= own.draw(&gauge, rate, &begun, now).await.is_ok();
                 }
+                drop(turn);
+                done
+            });
+            // The store is away; the next time will do.
+            if calls.len() >= AT_ONCE && !calls.join_next().await.is_some_and(|done| done.unwrap_or(false)) {
+                break;
             }
         }
+        while calls.join_next().await.is_some() {}
     }
 
     /// Gives everything back.

@@ -151,7 +151,7 @@ pub(crate) struct Gauge {
     pub(crate) key_id: KeyId,
     used: Mutex<Used>,
     /// Whoever calls the store about this key's limits: one at a time.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -179,7 +179,7 @@ impl Used {
         let mut note = |gate, rate, cost, look| {
             let stop = match look {
                 Look::Free => return,
-                Look::Wait(wait) => Stop::Refused(gate, wait),
+                Look::Wait(time) => Stop::Refused(gate, time),
                 Look::Short => Stop::Short(rate, cost),
             };
             first.get_or_insert(stop);
@@ -231,7 +231,7 @@ impl Gauge {
     fn new(key_id: KeyId, window: Duration, meter: impl Fn(Duration) -> Meter) -> Self {
         let requests = meter(window);
         let used = Used { runs: requests, counts: requests, tokens: meter(MINUTE), open: 0, failed: 0 };
-        Self { key_id, used: Mutex::new(used), turn: tokio::sync::Mutex::default() }
+        Self { key_id, used: Mutex::new(used), turn: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Used> {
@@ -251,9 +251,9 @@ impl Gauge {
             Some(Stop::Short(rate, cost)) => {
                 return Err(Missed::Short(Short { rate, cost, failed: used.failed }));
             }
-            Some(Stop::Refused(gate, wait)) => {
+            Some(Stop::Refused(gate, time)) => {
                 let rates = used.rates(limits, want);
-                return Err(Missed::Denied(Denial::RateLimited { gate, wait, rates }));
+                return Err(Missed::Denied(Denial::RateLimited { gate, wait: time, rates }));
             }
         }
         let requests = limits.requests.filter(|_| used.meter(want.rate()).take(1, now) > 0);

@@ -228,9 +228,9 @@ impl Meter {
         let in_use = at.saturating_duration_since(took) < idle;
         // A request that asked for much and used little leaves a large pot, of which the next like it will be paid.
         let kept = if in_use { most.max(full / 100 * i128::from(share_percent)) } else { 0 };
-        let spare = share.pot.saturating_sub(kept);
-        if spare > second {
-            return Some(share.begin(0, spare, false, at));
+        let unused = share.pot.saturating_sub(kept);
+        if unused > second {
+            return Some(share.begin(0, unused, false, at));
         }
         (in_use && left && share.pot < share.low).then(|| share.begin(0, 0, true, at))
     }
@@ -325,7 +325,7 @@ mod tests {
         let mut meter = drawn(start);
         let begun = meter.begin(60, start).unwrap();
         meter.end(&begun, None);
-        assert_eq!(meter.look(60, 1, start + GRACE - Duration::from_nanos(1)), Look::Free);
+        assert_eq!(meter.look(60, 1, start + GRACE.mul_f64(0.999)), Look::Free);
         assert_eq!(meter.look(60, 1, start + GRACE), Look::Short);
     }
 

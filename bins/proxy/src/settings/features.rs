@@ -115,13 +115,13 @@ pub(crate) struct RateLimits {
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Budgets of keys, and sharing")]
+#[command(next_help_heading = "Budgets of keys")]
 pub(crate) struct Budgets {
     /// Percent of what is left of a budget or a limit that a gateway sets aside for itself at a time, 1 to 100.
     #[arg(long, env = "LEASE_SHARE_PERCENT", default_value = "10", value_name = "PERCENT",
         value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) lease_share: u8,
-    /// Time after which the others may use what a lost gateway had set aside, 1 to 3600, in seconds.
+    /// Time after which the others may use what a lost gateway had set aside of a budget, 1 to 3600, in seconds; what is not used goes back after a third of it.
     #[arg(long, env = "LEASE_TTL_SECONDS", default_value = "15", value_name = "SECONDS",
         value_parser = values::lease_ttl)]
     pub(crate) lease_ttl: Seconds,

@@ -13,7 +13,6 @@ use crate::rate::Level;
 const LIMITS: Limits = Limits { requests: Some(20), tokens: Some(1_000), concurrency: None };
 const MINUTE: Duration = Duration::from_mins(1);
 const SHARING: Sharing = Sharing { share_percent: 10, idle: Duration::from_secs(5) };
-const GRACE: Duration = Duration::from_mins(5);
 
 struct Replica {
     gauges: Arc<Gauges>,
@@ -32,7 +31,7 @@ struct Fleet {
 
 impl Replica {
     fn new(store: &Arc<dyn Store>) -> Self {
-        let shared = Shared { store: Arc::clone(store), sharing: SHARING, grace: GRACE };
+        let shared = Shared { store: Arc::clone(store), sharing: SHARING, grace: Duration::ZERO };
         let gauges = Arc::new(Gauges::new(MINUTE, Some(shared)));
         let gauge = gauges.special(&KeyId::master());
         Self { gauges, gauge, open: Vec::new() }
@@ -79,6 +78,20 @@ impl Fleet {
         }
     }
 
+    async fn lose(&self, n: usize, all_back: bool, arrives: bool) {
+        let (now, Replica { gauges, gauge, .. }) = (self.now(), &self.replicas[n]);
+        let begun = gauge.with(Rate::Tokens, |meter| {
+            meter.look(1_000, 100, now.mono);
+            if all_back { meter.leave(now.mono) } else { meter.begin(100, now.mono) }
+        });
+        let Some(begun) = begun else { return };
+        let ask = gauges.shared.as_ref().unwrap().ask(gauge, Rate::Tokens, &begun, now);
+        if arrives {
+            self.store.draw_rate(&ask).await.unwrap();
+        }
+        gauge.end(Rate::Tokens, &begun, None);
+    }
+
     async fn tend(&self, n: usize) {
         self.replicas[n].gauges.tend(self.now()).await;
     }
@@ -97,6 +110,12 @@ enum Step {
     Pass(u64),
     /// A gateway is killed, and another takes its place.
     Kill(usize),
+    /// An ask has no answer, and has arrived or not.
+    Lose {
+        n: usize,
+        all_back: bool,
+        arrives: bool,
+    },
 }
 
 /// `most` is what calls use of what they had reserved, in percent.
@@ -109,7 +128,9 @@ fn step(replicas: usize, most: u64) -> impl Strategy<Value = Step> {
         1 => replica.clone().prop_map(Step::LetGo),
         2 => replica.clone().prop_map(Step::Tend),
         3 => prop_oneof![0..500_u64, 0..20_000_u64, 60_000..90_000_u64].prop_map(Step::Pass),
-        1 => replica.prop_map(Step::Kill),
+        1 => replica.clone().prop_map(Step::Kill),
+        2 => (replica, any::<bool>(), any::<bool>())
+            .prop_map(|(n, all_back, arrives)| Step::Lose { n, all_back, arrives }),
     ]
 }
 
@@ -128,6 +149,7 @@ async fn walk(fleet: &mut Fleet, step: &Step) -> Result<(), TestCaseError> {
             // What its requests had taken stays taken.
             killed.open.into_iter().for_each(|(_, other, _)| std::mem::forget(other));
         }
+        Step::Lose { n, all_back, arrives } => fleet.lose(n, all_back, arrives).await,
     }
     Ok(())
 }
@@ -162,7 +184,7 @@ proptest! {
     ) {
         runtime().block_on(async {
             let mut fleet = Fleet::new(1);
-            for step in steps.iter().filter(|step| !matches!(step, Step::Kill(_))) {
+            for step in steps.iter().filter(|step| !matches!(step, Step::Kill(_) | Step::Lose { .. })) {
                 let Step::Run(_, tokens) = *step else {
                     walk(&mut fleet, step).await?;
                     continue;
