@@ -43,8 +43,8 @@ use crate::{
 /// each period. A lease that has ended counts as none, whether or not it was removed.
 ///
 /// **Rates.** Of a key's bucket no more is drawn than a token bucket of its limit allows, whoever draws and in whatever order:
-/// in any span at most the limit and what the span refills. An ask happens at most once; one that failed may have
-/// happened. A clock that is behind refills nothing, and one that is ahead by some seconds no more than those, once.
+/// in any span at most the limit and what the span refills. What an ask owes or gives back is so at most once, also where it
+/// failed. A clock that is behind refills nothing, and one that is ahead by some seconds no more than those, once.
 ///
 /// **Configuration.** A row of a kind has an id and a version. Of two calls that put the same new row, or take the place of
 /// the same version, one succeeds and the other gets `Conflict`. What a row's members mean is not the backend's affair:

@@ -9,10 +9,10 @@ type Dyn = Arc<dyn Store>;
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// Parts of a token of a minute's window.
-const TOKEN: u128 = 60_000_000_000;
+pub(crate) const TOKEN: u128 = 60_000_000_000;
 
 /// So many tokens of a limit of 50 a minute, at noon, without a share.
-fn ask(tokens: u128) -> RateAsk {
+pub(crate) fn ask(tokens: u128) -> RateAsk {
     RateAsk {
         key_id: key_id(1),
         rate: Rate::Requests,

@@ -78,9 +78,13 @@ async fn write(db: &Db, ask: &RateAsk, state: &RateState, read: Option<u64>) -> 
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":now", second(Timestamp::now())),
     };
-    // A repeat of a put that arrived finds a version that is its own, and the ask would be made again: what is given back
-    // must not be given back twice, and to draw or to owe twice is too much for the key.
-    let sent = put.customize().config_override(super::client::once()).send().await;
+    // A repeat of a put that arrived finds a version that is its own, and the ask is made again: to draw twice costs the key
+    // a share until the refill, but what is owed or given back must not be so twice.
+    let sent = if ask.back == 0 && ask.debt == 0 {
+        put.send().await
+    } else {
+        put.customize().config_override(super::client::once()).send().await
+    };
     match sent.map_err(|error| failure::of("drawing from a limit", &error)) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),

@@ -11,6 +11,7 @@ use crate::{
     BetaRow, MappingRow, PicoUsd, config,
     contract::{
         fault::{Fate, FaultProxy},
+        rate::{TOKEN, ask},
         sample::{hash, key_id, mapping_row, noon, record, row},
         stand_in,
     },
@@ -128,6 +129,7 @@ async fn a_database_that_is_away_or_overloaded_is_unavailable_and_nothing_counts
             config::put(store.as_ref(), &mapping_row("a")).await.unwrap_err(),
             config::list::<MappingRow>(store.as_ref()).await.unwrap_err(),
             config::remove::<MappingRow>(store.as_ref(), "a", None).await.unwrap_err(),
+            store.draw_rate(&ask(1)).await.unwrap_err(),
             store.probe().await.unwrap_err(),
         ];
         for error in errors {
@@ -181,6 +183,30 @@ async fn an_update_is_sent_once_and_a_lost_answer_is_no_false_conflict() {
     assert!(store.update_key(&record(1)).await.unwrap_err().is_retryable());
     assert_eq!(proxy.seen() - before, 3);
     assert_eq!(store.key_by_id(&key_id(1)).await.unwrap().unwrap().version, 2);
+}
+
+#[tokio::test]
+async fn what_is_owed_or_given_back_is_so_once_although_answers_are_lost() {
+    let Some((proxy, store, direct)) = behind_a_proxy().await else { return };
+    let spent = async || direct.draw_rate(&ask(0)).await.unwrap().spent / TOKEN;
+    assert_eq!(store.draw_rate(&ask(40)).await.unwrap().granted, 40 * TOKEN);
+    for (changed, left) in
+        [(RateAsk { back: 20 * TOKEN, ..ask(0) }, 20), (RateAsk { debt: 5 * TOKEN, ..ask(0) }, 25)]
+    {
+        // The bucket is read, and written.
+        proxy.next([Fate::Pass, Fate::Forget]);
+        let before = proxy.seen();
+        assert!(store.draw_rate(&changed).await.unwrap_err().is_retryable());
+        assert_eq!((proxy.seen() - before, spent().await), (2, left));
+    }
+    // A draw is made again, at the key's expense.
+    proxy.next([Fate::Pass, Fate::Forget]);
+    assert_eq!(store.draw_rate(&ask(5)).await.unwrap().granted, 5 * TOKEN);
+    assert_eq!(spent().await, 35);
+    // Of two who read the same version one writes; the other reads again.
+    proxy.next([Fate::Pass, Fate::error(400, "ConditionalCheckFailedException")]);
+    assert_eq!(store.draw_rate(&ask(5)).await.unwrap().granted, 5 * TOKEN);
+    assert_eq!(spent().await, 40);
 }
 
 #[tokio::test]
