@@ -25,8 +25,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
-    include_str!("schema/claims.sql"),
-    include_str!("schema/rates.sql"),
+    include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 
 /// Makes the file, or makes it private: it holds the hashes, and maybe the secret behind them.
