@@ -160,14 +160,33 @@ impl Fold {
 
 /// The input of a call. A call that was cut off keeps its text, under a name that no tool takes for an argument.
 fn input(text: &str) -> Json {
-    #[derive(serde::Serialize)]
-    struct Partial<'a> {
-        partial_json: &'a str,
+    Json::parse(text.to_owned()).unwrap_or_else(|_| partial(text))
+}
+
+/// Text that should have been a call's input.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Partial<'a> {
+    #[serde(borrow)]
+    partial_json: std::borrow::Cow<'a, str>,
+}
+
+/// An object that keeps text which is no input.
+pub(crate) fn partial(text: &str) -> Json {
+    let partial = serde_json::to_string(&Partial { partial_json: text.into() });
+    partial.and_then(Json::parse).unwrap_or_else(|_| Json::empty_object())
+}
+
+/// The text that [`partial`] kept, where an input is such an object.
+pub(crate) fn kept(input: &Json) -> Option<String> {
+    let text = input.get();
+    if !text.contains("\"partial_json\"") {
+        return None;
     }
-    Json::parse(text.to_owned()).unwrap_or_else(|_| {
-        let partial = serde_json::to_string(&Partial { partial_json: text });
-        partial.and_then(Json::parse).unwrap_or_else(|_| Json::empty_object())
-    })
+    let partial = serde_json::from_str::<Partial<'_>>(text).ok()?;
+    // Text that is JSON was never kept this way: a tool may have such an argument.
+    let cut = serde_json::from_str::<serde::de::IgnoredAny>(&partial.partial_json).is_err();
+    cut.then(|| partial.partial_json.into_owned())
 }
 
 /// A block that this build does not know, with its input filled in: its other members as they were, in their order.
@@ -215,7 +234,7 @@ impl Serialize for Members {
 }
 
 /// Takes in a later report: figures are cumulative, so of each the larger counts; of the rest, the later.
-fn merge(usage: &mut Usage, later: Usage) {
+pub(crate) fn merge(usage: &mut Usage, later: Usage) {
     usage.input_tokens = usage.input_tokens.max(later.input_tokens);
     usage.cache_creation_input_tokens =
         usage.cache_creation_input_tokens.max(later.cache_creation_input_tokens);

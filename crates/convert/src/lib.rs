@@ -48,6 +48,7 @@
 pub mod converse;
 pub mod fold;
 pub mod native;
+pub mod openai;
 pub mod outcome;
 mod structured;
 mod tier;

@@ -215,6 +215,17 @@ impl<'a> Object<'a> {
         raw.get().starts_with('{').then_some(Self(raw))
     }
 
+    /// `{}`
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "an empty object is JSON")]
+    pub fn empty() -> Self {
+        Self(Raw::from_text("{}".to_owned()).expect("an empty object is JSON"))
+    }
+
+    /// The same text, borrowed from this one.
+    pub fn reborrow(&self) -> Object<'_> {
+        Object(self.0.reborrow())
+    }
+
     /// The text.
     pub fn raw(&self) -> Raw<'_> {
         self.0.reborrow()

@@ -19,7 +19,7 @@ mod content;
 mod context;
 mod document;
 mod field;
-mod image;
+pub(crate) mod image;
 pub(crate) mod name;
 mod output;
 mod part;

@@ -72,17 +72,17 @@ pub(super) fn base64<'a>(at: At<'_>, source: &'a Base64Source<'_>) -> Result<Cow
 }
 
 /// The first bytes of base64 data.
-pub(super) fn head(data: &str) -> Vec<u8> {
+pub(crate) fn head(data: &str) -> Vec<u8> {
     let start = data.as_bytes().get(..64).unwrap_or(data.as_bytes());
     base64_simd::STANDARD.decode_to_vec(start).unwrap_or_default()
 }
 
 /// A media type without its parameters, in lower case.
-pub(super) fn essence(media_type: &str) -> String {
+pub(crate) fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn format(data: &str, media_type: &str) -> Option<&'static str> {
+pub(crate) fn format(data: &str, media_type: &str) -> Option<&'static str> {
     let head = head(data);
     if head.starts_with(b"\x89PNG") {
         return Some("png");

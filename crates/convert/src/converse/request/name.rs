@@ -137,7 +137,7 @@ fn nine(id: &str) -> String {
     out
 }
 
-fn hex(text: &str, length: usize) -> String {
+pub(crate) fn hex(text: &str, length: usize) -> String {
     let mut out = String::with_capacity(64);
     for byte in Sha256::digest(text.as_bytes()) {
         // Writing to a string does not fail.

@@ -1,0 +1,63 @@
+//! The output format.
+
+use std::borrow::Cow;
+
+use protocol::anthropic::request::{JsonSchema, OutputFormat};
+use protocol::raw::{Extra, Object};
+
+use super::{Notes, refusal};
+use crate::Refusal;
+use crate::converse::request::schema;
+use crate::outcome::reason;
+
+/// What the model is told where any JSON object will do: the Messages API has no format for that.
+pub(crate) const ANY_OBJECT: &str =
+    "Answer with a single JSON object and nothing else: no text before or after it, and no code fence.";
+
+/// What the answer must look like.
+pub(crate) enum Format<'a> {
+    /// Text.
+    Text,
+    /// Any JSON object: [`ANY_OBJECT`] goes to the system prompt.
+    AnyObject,
+    /// JSON that fits a schema.
+    Schema(OutputFormat<'a>),
+}
+
+/// The members of a format that a schema comes with, wherever the dialect has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Schema<'r, 'a> {
+    pub(crate) schema: Option<&'r Object<'a>>,
+    pub(crate) description: Option<&'r Cow<'a, str>>,
+}
+
+/// The format that `kind` names. `at` is its place, `at_schema` that of the members of the schema.
+///
+/// The Messages API always holds an answer to its schema, so that `strict` has nothing to add; a name says nothing.
+pub(crate) fn format<'r>(
+    notes: &mut Notes,
+    at: &str,
+    at_schema: &str,
+    kind: &str,
+    members: Option<Schema<'r, '_>>,
+) -> Result<Format<'r>, Refusal> {
+    match (kind, members) {
+        ("text", _) => Ok(Format::Text),
+        ("json_object", _) => Ok(Format::AnyObject),
+        ("json_schema", Some(members)) => {
+            if members.description.is_some() {
+                notes.lose(format!("{at_schema}.description"), reason::NO_PLACE);
+            }
+            let Some(schema) = members.schema else { return Ok(Format::AnyObject) };
+            notes.paths.note("output_config.format", at);
+            notes.paths.note("output_config.format.schema", format!("{at_schema}.schema"));
+            Ok(Format::Schema(OutputFormat::JsonSchema(JsonSchema {
+                schema: Object::new(schema::input(schema, false)).unwrap_or_else(|| schema.reborrow()),
+                name: None,
+                extra: Extra::default(),
+            })))
+        }
+        ("json_schema", None) => Err(refusal(at_schema, "Field required")),
+        _ => Err(refusal(format!("{at}.type"), "Input should be 'text', 'json_object' or 'json_schema'")),
+    }
+}
