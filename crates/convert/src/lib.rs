@@ -1,4 +1,4 @@
-//! Pure conversion between the Anthropic Messages API and AWS Bedrock.
+//! Pure conversion between the Anthropic Messages API, the OpenAI API in front of it and AWS Bedrock behind it.
 //!
 //! No IO, no clock, no randomness, no logging and no AWS crate: bytes and types in, bytes and types out. The same input
 //! gives the same output in every process, which prompt caches depend on.
@@ -9,6 +9,25 @@
 //!   becomes a Messages answer or stream.
 //! * [`native`]: Claude speaks the Messages format on Bedrock too, so that the caller's bytes travel and only what
 //!   must change is edited.
+//!
+//! # The OpenAI API
+//!
+//! The Messages API is the hub. [`openai`] turns a chat completion into the bytes of a Messages body, whatever the model,
+//! which goes on through either lane; and what comes back from there, whole or as events, into OpenAI's answer.
+//!
+//! ```
+//! use outcrop_convert::openai::chat;
+//!
+//! let body = r#"{"model": "qwen3-coder", "messages": [{"role": "system", "content": "Be brief."},
+//!                {"role": "user", "content": "Hello"}], "max_completion_tokens": 64, "seed": 7}"#;
+//! let asked = chat::request(body, &chat::Options::default())?;
+//! let messages = protocol::anthropic::parse(std::str::from_utf8(&asked.body)?)?;
+//! assert_eq!(messages.max_tokens, Some(64));
+//! assert_eq!(asked.losses[0].path, "seed");
+//! // What a lane says of the Messages body is said to the caller in its own words.
+//! assert_eq!(asked.paths.caller("max_tokens"), "max_completion_tokens");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # From a request to what is sent
 //!

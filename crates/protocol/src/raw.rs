@@ -176,6 +176,11 @@ impl Number<'_> {
     pub fn raw(&self) -> Raw<'_> {
         self.0.reborrow()
     }
+
+    /// The same number, borrowed from this one.
+    pub fn reborrow(&self) -> Number<'_> {
+        Number(self.0.reborrow())
+    }
 }
 
 impl From<f64> for Number<'static> {

@@ -80,6 +80,11 @@ impl<'r> Conversation<'r> {
         }
     }
 
+    /// A text that joins the system prompt, whatever was said before.
+    pub(crate) fn instruct(&mut self, block: TextBlock<'r>, origin: String) {
+        self.system.push((block, origin));
+    }
+
     /// A block of either side's.
     pub(crate) fn say(&mut self, role: Role, block: Block<'r>, origin: String) {
         self.turn(role).pieces.push(Piece { block, origin });
@@ -191,11 +196,14 @@ impl<'r> Conversation<'r> {
 
     /// The turns, with their places noted. A conversation of nothing but system texts is said by the user: the Messages
     /// API wants a turn to answer.
-    pub(crate) fn finish(mut self, notes: &mut Notes) -> Turns<'r> {
+    pub(crate) fn finish(mut self, notes: &mut Notes) -> Result<Turns<'r>, Refusal> {
         if self.turns.is_empty() {
             for (block, origin) in std::mem::take(&mut self.system) {
                 self.say(Role::User, Block::Text(block), origin);
             }
+        }
+        if self.turns.is_empty() {
+            return Err(refusal("messages", "at least one message is required"));
         }
         let mut system = Vec::with_capacity(self.system.len());
         for (at, (block, origin)) in self.system.into_iter().enumerate() {
@@ -217,6 +225,6 @@ impl<'r> Conversation<'r> {
             let content = Content::Blocks(blocks);
             messages.push(Message { role: turn.role, content, output_config: None, extra: Extra::default() });
         }
-        Turns { system, messages }
+        Ok(Turns { system, messages })
     }
 }

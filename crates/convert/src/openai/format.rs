@@ -1,7 +1,5 @@
 //! The output format.
 
-use std::borrow::Cow;
-
 use protocol::anthropic::request::{JsonSchema, OutputFormat};
 use protocol::raw::{Extra, Object};
 
@@ -24,11 +22,21 @@ pub(crate) enum Format<'a> {
     Schema(OutputFormat<'a>),
 }
 
+impl<'a> Format<'a> {
+    /// `output_config.format`, where there is one to send.
+    pub(crate) fn schema(self) -> Option<OutputFormat<'a>> {
+        match self {
+            Self::Text | Self::AnyObject => None,
+            Self::Schema(format) => Some(format),
+        }
+    }
+}
+
 /// The members of a format that a schema comes with, wherever the dialect has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Schema<'r, 'a> {
     pub(crate) schema: Option<&'r Object<'a>>,
-    pub(crate) description: Option<&'r Cow<'a, str>>,
+    pub(crate) description: Option<&'r str>,
 }
 
 /// The format that `kind` names. `at` is its place, `at_schema` that of the members of the schema.

@@ -107,11 +107,11 @@ impl Freeform {
     /// Decodes the escape in `pending`, if it is complete.
     fn escape(&mut self, out: &mut String) {
         let escape = &self.pending[1..];
-        if escape.starts_with('u') {
-            if escape.chars().count() < 5 {
+        if let Some(digits) = escape.strip_prefix('u') {
+            if digits.chars().count() < 4 {
                 return;
             }
-            let unit = u32::from_str_radix(&escape[1..], 16).unwrap_or(0xFFFD);
+            let unit = u32::from_str_radix(digits, 16).unwrap_or(0xFFFD);
             self.pending.clear();
             return self.unit(unit, out);
         }

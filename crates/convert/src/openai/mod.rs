@@ -8,6 +8,7 @@ mod cache;
 pub mod chat;
 mod conversation;
 mod effort;
+mod error;
 mod format;
 mod freeform;
 mod media;

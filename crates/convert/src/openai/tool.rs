@@ -54,7 +54,7 @@ pub(crate) struct Function<'r, 'a> {
 }
 
 /// A function. `at` is the place of its members.
-pub(crate) fn function<'r>(notes: &mut Notes, at: &str, function: Function<'r, '_>) -> Definition<'r> {
+pub(crate) fn function<'r>(notes: &mut Notes, at: &str, function: &Function<'r, '_>) -> Definition<'r> {
     let parameters = function.parameters.map(|parameters| {
         Object::new(schema::input(parameters, false)).unwrap_or_else(|| parameters.reborrow())
     });
@@ -110,7 +110,7 @@ pub(crate) fn definition<'r>(
         (None | Some("function"), Some(nested), _) => {
             let at = format!("{at}.function");
             notes.lose_extra(&at, &nested.extra);
-            Ok(function(notes, &at, members(nested)))
+            Ok(function(notes, &at, &members(nested)))
         }
         (Some("custom"), _, Some(nested)) => {
             let at = format!("{at}.custom");
@@ -128,7 +128,7 @@ pub(crate) fn definition<'r>(
             }
             let flat =
                 Function { name, description, parameters: tool.parameters.as_ref(), strict: tool.strict };
-            Ok(function(notes, at, flat))
+            Ok(function(notes, at, &flat))
         }
         (Some(kind), _, _) => {
             let shown: String = kind.chars().take(64).collect();

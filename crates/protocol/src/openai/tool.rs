@@ -90,7 +90,7 @@ pub enum ToolChoice<'a> {
     /// `none`, `auto` or `required`.
     Word(Cow<'a, str>),
     /// One tool, or some of them.
-    Spec(ChoiceSpec<'a>),
+    Spec(Box<ChoiceSpec<'a>>),
 }
 
 open_object! {
@@ -149,7 +149,7 @@ impl<'a> Read<'a> for ToolChoice<'a> {
     fn from_shape(shape: Shape<'a>) -> Result<Self, Fault> {
         match shape {
             Shape::Text(word) => Ok(Self::Word(word)),
-            Shape::Object(_) => ChoiceSpec::from_shape(shape).map(Self::Spec),
+            Shape::Object(_) => Read::from_shape(shape).map(Self::Spec),
             Shape::List(_) | Shape::Other(_) => {
                 Err(Fault::here("Input should be a valid string or dictionary"))
             }
@@ -168,7 +168,7 @@ impl Serialize for ToolChoice<'_> {
 
 impl Absent for ToolChoice<'_> {}
 
-impl<'a> AllowedTool<'a> {
+impl AllowedTool<'_> {
     /// Its name, in whichever form it was written.
     pub fn named(&self) -> Option<&str> {
         let nested = self.function.as_ref().or(self.custom.as_ref());
@@ -176,7 +176,7 @@ impl<'a> AllowedTool<'a> {
     }
 }
 
-impl<'a> ChoiceSpec<'a> {
+impl ChoiceSpec<'_> {
     /// The one tool's name, in whichever form it was written.
     pub fn named(&self) -> Option<&str> {
         let nested = self.function.as_ref().or(self.custom.as_ref());
