@@ -4,6 +4,8 @@
 use protocol::anthropic::response::{Block, Json, Message};
 use protocol::anthropic::{Delta, Event, event};
 
+use crate::fold::kept;
+
 /// The events of a message, each handed to `emit`.
 pub fn unfold(message: Message, emit: &mut impl FnMut(Event<'_>)) {
     let Message { content, stop_reason, stop_sequence, stop_details, container, usage, .. } = message;
@@ -47,7 +49,9 @@ fn spell(index: u32, mut block: Block, emit: &mut impl FnMut(Event<'_>)) {
         }
         Block::ToolUse(call) | Block::ServerToolUse(call) => {
             let input = std::mem::replace(&mut call.input, Json::empty_object());
-            vec![Delta::InputJsonDelta { partial_json: input.get().to_owned().into() }]
+            // A call that was cut off came as its text.
+            let text = kept(&input).unwrap_or_else(|| input.get().to_owned());
+            vec![Delta::InputJsonDelta { partial_json: text.into() }]
         }
         // They come whole.
         Block::RedactedThinking(_) | Block::Unknown(_) => Vec::new(),

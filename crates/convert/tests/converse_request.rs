@@ -5,7 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
-use std::fmt::Write as _;
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use protocol::converse::request::ServiceTier;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use support::pretty;
 
 #[derive(Deserialize)]
 struct Case<'a> {
@@ -103,49 +105,6 @@ fn described(converted: &Converted<protocol::converse::request::Request<'_>>) ->
         None => "",
     };
     format!(r#"{{"body":{body},"losses":{},"names":{}{ttl}}}"#, json!(losses), Value::Object(names))
-}
-
-/// Indents JSON text without touching order, numbers or strings.
-fn pretty(text: &str) -> String {
-    let (mut out, mut depth, mut in_string, mut escaped) = (String::new(), 0_usize, false, false);
-    let mut chars = text.chars().peekable();
-    let line = |out: &mut String, depth: usize| write!(out, "\n{}", "  ".repeat(depth)).unwrap();
-    while let Some(c) = chars.next() {
-        if in_string {
-            out.push(c);
-            in_string = escaped || c != '"';
-            escaped = c == '\\' && !escaped;
-            continue;
-        }
-        match c {
-            '{' | '[' => {
-                out.push(c);
-                if chars.peek().is_some_and(|next| matches!(next, '}' | ']')) {
-                    out.extend(chars.next());
-                } else {
-                    depth += 1;
-                    line(&mut out, depth);
-                }
-            }
-            '}' | ']' => {
-                depth -= 1;
-                line(&mut out, depth);
-                out.push(c);
-            }
-            ',' => {
-                out.push(c);
-                line(&mut out, depth);
-            }
-            ':' => out.push_str(": "),
-            c if c.is_ascii_whitespace() => {}
-            c => {
-                in_string = c == '"';
-                out.push(c);
-            }
-        }
-    }
-    out.push('\n');
-    out
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub(crate) struct Conversation<'r> {
     turns: Vec<Turn<'r>>,
     /// The calls of the last assistant turn.
     calls: Vec<Call>,
+    /// How many calls got an id here.
+    named: usize,
 }
 
 /// What a conversation becomes.
@@ -92,19 +94,18 @@ impl<'r> Conversation<'r> {
 
     /// A call of the model's.
     pub(crate) fn call(&mut self, id: Option<&'r str>, name: &'r str, input: Object<'r>, origin: String) {
-        let turn = self.turns.len();
         self.turn(Role::Assistant);
         let id = id.unwrap_or_default();
         let sent = if id.is_empty() {
-            Cow::Owned(format!("call_{turn}_{}", self.calls.len()))
+            self.named += 1;
+            Cow::Owned(format!("call_unnamed_{}", self.named))
         } else {
             tool::id(id)
         };
-        let name_sent = name.to_owned();
         self.calls.push(Call {
             id: id.to_owned(),
             sent: sent.clone().into_owned(),
-            name: name_sent,
+            name: name.to_owned(),
             answered: false,
         });
         let block = ToolUseBlock {

@@ -111,8 +111,8 @@ pub(super) fn thought<'m>(
     let said = !text.is_empty() || signed.is_some();
     said.then(|| openai::ReasoningDetail::Text {
         text: text.into(),
+        format: signed.is_some().then_some(FORMAT),
         signature: signed,
-        format: FORMAT,
         index,
     })
 }

@@ -74,8 +74,9 @@ pub enum ReasoningDetail<'a> {
         /// What proves it unchanged; absent where the model signs nothing.
         #[serde(skip_serializing_if = "Option::is_none")]
         signature: Option<Cow<'a, str>>,
-        /// What the signature is of.
-        format: &'static str,
+        /// What the signature is of; absent without one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        format: Option<&'static str>,
         /// The block's place in the answer.
         index: u32,
     },

@@ -21,7 +21,6 @@ pub(super) fn thoughts<'r>(notes: &mut Notes, at: &str, message: &'r Message<'_>
     let mut found: Vec<Thought<'r>> = Vec::new();
     for (index, detail) in message.reasoning_details.iter().flatten().enumerate() {
         let origin = format!("{at}.reasoning_details.{index}");
-        notes.lose_extra(&origin, &detail.extra);
         if let Some(last) = found.last_mut()
             && last.place.is_some()
             && last.place == detail.index
@@ -49,7 +48,7 @@ pub(super) fn thoughts<'r>(notes: &mut Notes, at: &str, message: &'r Message<'_>
                 }),
                 origin,
             }),
-            // A summary is nothing that a model takes back.
+            // A summary, say: nothing that a model takes back.
             _ => notes.lose(origin, reason::NO_PLACE),
         }
     }
