@@ -3,7 +3,7 @@
 use protocol::anthropic::request::{JsonSchema, OutputFormat};
 use protocol::raw::{Extra, Object};
 
-use super::{Notes, refusal};
+use super::{Notes, refusal, strict};
 use crate::Refusal;
 use crate::converse::request::schema;
 use crate::outcome::reason;
@@ -59,8 +59,13 @@ pub(crate) fn format<'r>(
             let Some(schema) = members.schema else { return Ok(Format::AnyObject) };
             notes.paths.note("output_config.format", at);
             notes.paths.note("output_config.format.schema", format!("{at_schema}.schema"));
+            let mended = Object::new(schema::input(schema, false)).unwrap_or_else(|| schema.reborrow());
+            let closed = strict::closed(&mended);
+            if closed.as_ref().is_some_and(|closed| closed.loosened) {
+                notes.lose(format!("{at_schema}.schema"), reason::ILL_FORMED);
+            }
             Ok(Format::Schema(OutputFormat::JsonSchema(JsonSchema {
-                schema: Object::new(schema::input(schema, false)).unwrap_or_else(|| schema.reborrow()),
+                schema: closed.map_or(mended, |closed| closed.schema),
                 name: None,
                 extra: Extra::default(),
             })))

@@ -13,6 +13,7 @@ mod format;
 mod freeform;
 mod media;
 mod paths;
+mod strict;
 mod tool;
 mod usage;
 

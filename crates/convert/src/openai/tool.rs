@@ -11,30 +11,13 @@ use protocol::openai::tool as openai;
 use protocol::raw::{Extra, Object, Raw, check_depth};
 use serde::Serialize;
 
-use super::{Notes, refusal};
+use super::{Notes, refusal, strict};
 use crate::converse::request::{name, schema};
 use crate::outcome::reason;
 use crate::{Refusal, fold};
 
 /// The schema of a custom tool's function.
 const TEXT_SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
-
-/// Keywords that strict mode does not take: <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>.
-const NOT_STRICT: &[&str] = &[
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "maxItems",
-    "uniqueItems",
-    "minProperties",
-    "maxProperties",
-    "patternProperties",
-    "propertyNames",
-];
 
 /// A tool as the Messages API has it.
 pub(crate) struct Definition<'r> {
@@ -59,7 +42,8 @@ pub(crate) fn function<'r>(notes: &mut Notes, at: &str, function: &Function<'r, 
         Object::new(schema::input(parameters, false)).unwrap_or_else(|| parameters.reborrow())
     });
     let strict = function.strict.filter(|strict| *strict);
-    let loose = strict.is_some() && parameters.as_ref().is_some_and(|schema| !strict_takes(schema.get()));
+    let loose =
+        strict.is_some() && parameters.as_ref().is_some_and(|schema| strict::constrains(schema.get()));
     if loose {
         notes.lose(format!("{at}.strict"), reason::ILL_FORMED);
     }
@@ -172,17 +156,6 @@ fn custom_tool<'r>(name: &'r str, description: Option<Cow<'r, str>>, schema: Obj
 fn no_parameters<'a>() -> Object<'a> {
     let text = r#"{"type":"object","properties":{}}"#;
     Raw::from_text(text.to_owned()).and_then(Object::new).unwrap_or_else(Object::empty)
-}
-
-/// Whether strict mode takes the schema. A property that is called as a keyword is taken for one, and costs no more than
-/// the strictness.
-fn strict_takes(schema: &str) -> bool {
-    !NOT_STRICT.iter().any(|keyword| {
-        schema.match_indices(keyword).any(|(at, _)| {
-            let quoted = schema[..at].ends_with('"') && schema[at + keyword.len()..].starts_with('"');
-            quoted && schema[at + keyword.len() + 1..].trim_ascii_start().starts_with(':')
-        })
-    })
 }
 
 /// Tools as they are sent: those that the choice allows, each once, with their places noted.

@@ -75,25 +75,26 @@ fn has_null_required(text: &str) -> bool {
     })
 }
 
-struct Writer(String);
+/// Writes an object or a list of texts that are JSON already.
+pub(crate) struct Writer(String);
 
 impl Writer {
-    fn object() -> Self {
+    pub(crate) fn object() -> Self {
         Self("{".to_owned())
     }
 
-    fn list() -> Self {
+    pub(crate) fn list() -> Self {
         Self("[".to_owned())
     }
 
-    fn element(&mut self, value: &str) {
+    pub(crate) fn element(&mut self, value: &str) {
         if self.0.len() > 1 {
             self.0.push(',');
         }
         self.0.push_str(value);
     }
 
-    fn member(&mut self, key: &str, value: &str) {
+    pub(crate) fn member(&mut self, key: &str, value: &str) {
         // A string always has a JSON form.
         let key = serde_json::to_string(key).unwrap_or_default();
         self.element(&key);
@@ -101,7 +102,7 @@ impl Writer {
         self.0.push_str(value);
     }
 
-    fn finish(mut self, close: char) -> String {
+    pub(crate) fn finish(mut self, close: char) -> String {
         self.0.push(close);
         self.0
     }

@@ -9,7 +9,8 @@
 //! * A `temperature` above 1 is 1, which is the most that Claude and Bedrock take.
 //! * `reasoning_effort` `none` and `minimal` switch thinking off; the others ask for adaptive thinking at that effort.
 //!   `thinking`, an extension, wins.
-//! * `response_format: json_object` is an instruction in the system prompt; `json_schema` is the output format.
+//! * `response_format: json_object` is an instruction in the system prompt; `json_schema` is the output format, whose
+//!   constraints that the Messages API does not take are told in the descriptions (a `Loss`).
 //! * Arguments of the history that are no JSON object are kept as text in one (a `Loss`); two results of one call are
 //!   refused.
 //! * Reasoning of earlier turns comes back from `reasoning_details`, each block in its place; `reasoning_content` alone
