@@ -156,7 +156,12 @@ fn offer<'r>(
         definitions.push(definition);
     }
     let (at, chosen) = match &asked.tool_choice {
-        Some(choice) => ("tool_choice", Some(choice)),
+        Some(choice) => {
+            if asked.function_call.is_some() {
+                notes.lose("function_call", reason::NO_PLACE);
+            }
+            ("tool_choice", Some(choice))
+        }
         None => ("function_call", asked.function_call.as_ref()),
     };
     let choice = tool::choice(notes, at, chosen)?;
