@@ -350,3 +350,54 @@ async fn the_settings_are_the_defaults_of_keys() {
     let wait = reset.parse::<i64>().unwrap() - now;
     assert!((3600..=3700).contains(&wait), "a request of two is paid back in half the window: {wait}");
 }
+
+/// Every way to run a model: a path and a body.
+fn surfaces() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for model in LANES {
+        for stream in [false, true] {
+            all.push(("/v1/messages".to_owned(), hello(model, "Hi", stream).to_string()));
+        }
+        let body = json!({ "anthropic_version": "bedrock-2023-05-31", "max_tokens": 300,
+            "messages": [{ "role": "user", "content": "Hi" }] });
+        for operation in ["invoke", "invoke-with-response-stream"] {
+            all.push((format!("/model/{model}/{operation}"), body.to_string()));
+        }
+        for operation in ["converse", "converse-stream"] {
+            all.push((format!("/model/{model}/{operation}"), converse("Hi", Some(300))));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn every_surface_has_the_same_limits_streamed_or_not() {
+    let gateway = Gateway::with(Options::with_keys(&["--rate-limit-window=86400"])).await;
+    let ask = async |record: fn(&mut KeyRecord), (path, body): &(String, String)| {
+        let (key, record) = gateway.key_with(record).await;
+        let caller = Caller::new(gateway.addr, &key);
+        let first = caller.post(path, body.as_bytes()).await.status;
+        // A debt of tokens and the end of a slot are there when the request is booked.
+        if first == 200 {
+            gateway.rows_of(&record.key_id, 1).await;
+        }
+        (first, caller.post(path, body.as_bytes()).await.status)
+    };
+    for surface in surfaces() {
+        let requests = ask(|record| record.rate_limit = Some(1), &surface).await;
+        assert_eq!(requests, (200, 429), "requests at {surface:?}");
+        let tokens = ask(|record| record.tpm_limit = Some(1), &surface).await;
+        assert_eq!(tokens, (200, 429), "tokens at {surface:?}");
+        let budget = ask(|record| record.budget_total = Some(1), &surface).await;
+        assert_eq!(budget, (402, 402), "a budget at {surface:?}");
+    }
+    // One slot, and a stream that holds it.
+    let (key, _) = gateway.key_with(|record| record.concurrency_limit = Some(1)).await;
+    let caller = Caller::new(gateway.addr, &key);
+    let slow = hello(QWEN, "sim:words=250 sim:slow=200ms", true).to_string();
+    let mut open = caller.send("POST", "/v1/messages", slow.as_bytes()).await;
+    assert!(open.read(&mut [0; 64]).await.unwrap() > 0);
+    for (path, body) in surfaces() {
+        assert_eq!(caller.post(&path, body.as_bytes()).await.status, 429, "slots at {path}: {body}");
+    }
+}

@@ -166,3 +166,30 @@ async fn a_model_that_does_not_stream_tools_is_asked_for_the_whole_and_answers_i
     gateway.caller().messages(&body).await;
     assert!(paths(&gateway.sim.requests())[1].ends_with("/converse-stream"), "it streams everything else");
 }
+
+#[tokio::test]
+async fn flags_are_made_anew_for_the_route_that_a_request_falls_to() {
+    for routes in [["messages", "invoke"], ["invoke", "messages"]] {
+        for stream in [false, true] {
+            let gateway = Gateway::with(by(&json!(routes).to_string())).await;
+            gateway.sim.script("", vec![Fault::unavailable()]);
+            let caller = gateway.caller().header("anthropic-beta", "context-1m-2025-08-07");
+            let reply = caller.messages(&hello(CLAUDE, "Reply with exactly: pong", stream)).await;
+            assert_eq!(
+                (text(&reply, stream).as_str(), reply.header("x-outcrop-route")),
+                ("pong", Some(routes[1]))
+            );
+            let requests = gateway.sim.requests();
+            assert_eq!(requests.len(), 2);
+            for (request, route) in requests.iter().zip(routes) {
+                let body: Value = serde_json::from_slice(&request.body).unwrap();
+                let (header, member) = (request.header("anthropic-beta"), &body["anthropic_beta"]);
+                if route == "invoke" {
+                    assert_eq!((header, member), (None, &json!(["context-1m-2025-08-07"])));
+                } else {
+                    assert_eq!((header, member), (Some("context-1m-2025-08-07"), &Value::Null));
+                }
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bedrock_sim::{Fault, Place};
 use outcrop_tests::{CLAUDE, Gateway, LANES, Options, events, hello};
-use store::RowStatus;
+use store::{Bucket, KeyId, RowStatus};
 
 fn no_waits() -> Options {
     Options::with(&["--bedrock-retry-base-ms=1", "--bedrock-retry-budget-percent=100"])
@@ -219,4 +219,38 @@ async fn streams_of_one_caller_after_another_share_an_upstream_connection() {
     }
     let connections: BTreeSet<_> = gateway.sim.requests().iter().map(|request| request.peer).collect();
     assert_eq!(connections.len(), 1, "a stream that is read to its end gives its connection back");
+}
+
+#[tokio::test]
+async fn a_call_after_two_retries_is_one_row_and_one_charge() {
+    let gateway = Gateway::with(no_waits()).await;
+    for model in LANES {
+        for stream in [false, true] {
+            gateway.sim.script("", vec![Fault::throttle(), Fault::unavailable()]);
+            assert_eq!(gateway.caller().messages(&hello(model, "Hi", stream)).await.status, 200);
+        }
+    }
+    let (rows, served) = (gateway.rows(4).await, gateway.sim.served());
+    assert!(rows.iter().all(|row| row.attempts == 3 && row.round == 0), "{rows:?}");
+    let store = gateway.ended().await;
+    let totals = store.usage_totals(&KeyId::master(), &Bucket::Total).await.unwrap();
+    assert_eq!((totals.requests, totals.errors), (4, 0));
+    assert_eq!((totals.input_tokens, totals.output_tokens), (served.input_tokens, served.output_tokens));
+    let costs: u128 = rows.iter().map(|row| row.cost_pico_usd.unwrap().0).sum();
+    assert_eq!(totals.cost_pico_usd.0, costs);
+}
+
+#[tokio::test]
+async fn a_base_id_that_needs_a_profile_is_a_400_that_says_so() {
+    let gateway = Gateway::with(Options::with(&["--bedrock-inference-scope=base"])).await;
+    for stream in [false, true] {
+        let reply = gateway.caller().messages(&hello(CLAUDE, "Hi", stream)).await;
+        let (kind, message) = reply.error();
+        assert_eq!((reply.status, kind.as_str()), (400, "invalid_request_error"));
+        assert!(
+            message.contains("on-demand throughput") && message.contains("inference profile"),
+            "{message}"
+        );
+    }
+    assert_eq!(gateway.sim.requests().len(), 2, "each was tried once");
 }

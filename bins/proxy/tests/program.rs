@@ -22,12 +22,13 @@ fn simulate() -> (Child, String, String) {
 }
 
 fn simulate_with(arguments: &[&str]) -> (Child, String, String) {
-    let mut child = program(&["--simulate", "--port=0", "--drain-grace-seconds=0", "--workers=1"])
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    begin(program(SIMULATE).args(arguments).stderr(Stdio::null()))
+}
+
+const SIMULATE: &[&str] = &["--simulate", "--port=0", "--drain-grace-seconds=0", "--workers=1"];
+
+fn begin(command: &mut Command) -> (Child, String, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let addr =
         lines.find_map(|line| Some(line.split_once("listening on http://")?.1.split(',').next()?.to_owned()));
@@ -40,16 +41,28 @@ fn simulate_with(arguments: &[&str]) -> (Child, String, String) {
 fn ask(addr: &str, key: &str) -> String {
     let body =
         r#"{"model":"claude-sonnet-4-6","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}"#;
+    post(addr, "/v1/messages", key, body)
+}
+
+fn post(addr: &str, path: &str, key: &str, body: &str) -> String {
     let mut tcp = TcpStream::connect(addr).unwrap();
     write!(
         tcp,
-        "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
     .unwrap();
     let mut reply = String::new();
     tcp.read_to_string(&mut reply).unwrap();
     reply
+}
+
+fn metrics(addr: &str) -> String {
+    let mut tcp = TcpStream::connect(addr).unwrap();
+    write!(tcp, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    tcp.read_to_string(&mut metrics).unwrap();
+    metrics
 }
 
 #[test]
@@ -73,10 +86,7 @@ fn a_refusal_by_a_limit_is_counted_once() {
     let replies: Vec<String> = (0..3).map(|_| ask(&addr, &key)).collect();
     let statuses: Vec<&str> = replies.iter().filter_map(|reply| reply.get(..12)).collect();
     assert_eq!(statuses, ["HTTP/1.1 200", "HTTP/1.1 429", "HTTP/1.1 429"]);
-    let mut tcp = TcpStream::connect(&addr).unwrap();
-    write!(tcp, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut metrics = String::new();
-    tcp.read_to_string(&mut metrics).unwrap();
+    let metrics = metrics(&addr);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(metrics.contains("outcrop_denials_total{kind=\"rate_limit\"} 2"), "{metrics}");
@@ -89,10 +99,7 @@ fn what_each_target_did_is_counted() {
     let targets = r#"[{"name":"a","region":"us-east-1"},{"name":"b","region":"eu-west-1"}]"#;
     let (mut child, addr, key) = simulate_with(&[&format!("--bedrock-targets={targets}")]);
     assert!(ask(&addr, &key).starts_with("HTTP/1.1 200"));
-    let mut tcp = TcpStream::connect(&addr).unwrap();
-    write!(tcp, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut metrics = String::new();
-    tcp.read_to_string(&mut metrics).unwrap();
+    let metrics = metrics(&addr);
     child.kill().unwrap();
     child.wait().unwrap();
     for line in [
@@ -159,4 +166,116 @@ fn a_port_that_is_taken_is_named() {
     child.wait().unwrap();
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(message.contains("PORT") && message.contains(port), "{message}");
+}
+
+/// A file of this test for what the program logs.
+fn log_file(name: &str) -> (std::path::PathBuf, std::fs::File) {
+    let path = std::env::temp_dir().join(format!("outcrop-proxy-{name}-{}.log", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    (path, file)
+}
+
+fn with_canaries(model: &str, wish: &str, more: &str) -> String {
+    let call = r#"{"type":"tool_use","id":"toolu_1","name":"look","input":{"a":"canaryinput"}}"#;
+    let result = r#"{"type":"tool_result","tool_use_id":"toolu_1","content":"canaryresult"}"#;
+    format!(
+        r#"{{"model":"{model}","max_tokens":50,"metadata":{{"user_id":"canaryuser"}},"system":"canarysystem","messages":[
+            {{"role":"user","content":"canaryprompt"}},{{"role":"assistant","content":[{call}]}},
+            {{"role":"user","content":[{result},{{"type":"text","text":"canarywish {wish}"}}]}}]{more}}}"#
+    )
+}
+
+#[test]
+fn no_log_no_metric_and_no_refusal_holds_a_key_a_secret_a_prompt_or_an_answer() {
+    let (path, log) = log_file("canaries");
+    let secrets = ["canary-master-key-of-this-gateway", "canary-hash-secret-of-thirty-two-bytes"];
+    let (mut child, addr, key) = begin(
+        program(SIMULATE)
+            .args(["--log-level=trace", "--log-format=json"])
+            .args([format!("--master-api-key={}", secrets[0]), format!("--key-hash-secret={}", secrets[1])])
+            .stderr(log),
+    );
+    let mut told = Vec::new();
+    for model in ["claude-sonnet-4-6", "qwen.qwen3-coder-480b-a35b-v1:0"] {
+        for (wish, more, status) in [
+            ("sim:words=9", "", 200),
+            ("sim:words=9", r#","stream":true"#, 200),
+            // Refused by us and by the upstream, failed there before and after the first byte.
+            ("", r#","tools":[{"name":"canarytool"},{"name":"canarytool"}]"#, 400),
+            ("sim:error=404", "", 404),
+            ("sim:error=500", "", 500),
+            ("sim:midstream=internalServerException@2", r#","stream":true"#, 200),
+        ] {
+            let reply = post(&addr, "/v1/messages", &key, &with_canaries(model, wish, more));
+            assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{model} {wish}: {reply}");
+            if status != 200 {
+                told.push(reply.replace("canarytool", "the tool that the refusal is about"));
+            }
+        }
+    }
+    let body = r#"{"model":"claude-sonnet-4-6","max_tokens":5,"messages":"canarybroken"#;
+    told.push(post(&addr, "/v1/messages", &key, body));
+    for wrong in ["canary-key", "sk-oc-canarycanarycanarycanarycanarycanarycanarycanary1", secrets[0]] {
+        told.push(post(&addr, "/v1/messages?key=canaryquery", wrong, body));
+    }
+    told.push(metrics(&addr));
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    let log = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(
+        log.lines().filter(|line| line.contains("\"status\":")).count() >= 14,
+        "the requests are logged: {log}"
+    );
+    let shown = &key[6..];
+    told.push(log);
+    for text in told {
+        let lines =
+            text.lines().filter(|line| line.to_lowercase().contains("canary") || line.contains(shown));
+        assert_eq!(lines.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_no_request_and_is_counted() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (mut child, addr, key) = begin(program(SIMULATE).stderr(full));
+    let lost = || {
+        let metrics = metrics(&addr);
+        let line = metrics.lines().find_map(|line| line.strip_prefix("outcrop_log_lines_lost_total "));
+        line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap()
+    };
+    for _ in 0..3 {
+        assert!(ask(&addr, &key).starts_with("HTTP/1.1 200"));
+    }
+    while lost() < 3 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(ask(&addr, &key).starts_with("HTTP/1.1 200"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn without_file_descriptors_the_program_waits_and_goes_on_when_there_are_some() {
+    let (path, log) = log_file("descriptors");
+    let mut command = Command::new("/bin/sh");
+    let shell = "ulimit -n 128; exec \"$0\" \"$@\"";
+    command.args(["-c", shell, env!("CARGO_BIN_EXE_outcrop-proxy")]).args(SIMULATE).env_clear();
+    let (mut child, addr, key) = begin(command.current_dir(std::env::temp_dir()).stderr(log));
+    assert!(ask(&addr, &key).starts_with("HTTP/1.1 200"));
+    let refused = || std::fs::read_to_string(&path).unwrap().matches("could not be accepted").count();
+    let begin = std::time::Instant::now();
+    let crowd: Vec<_> = (0..300).map(|_| TcpStream::connect(&addr).unwrap()).collect();
+    while refused() < 3 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // It looks again after a pause, fifty milliseconds long, and does not spin.
+    let (times, most) = (refused(), begin.elapsed().as_millis() / 50 + 1);
+    assert!(times as u128 <= most, "{times} in {:?}", begin.elapsed());
+    drop(crowd);
+    assert!(ask(&addr, &key).starts_with("HTTP/1.1 200"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_file(&path).unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ impl std::fmt::Display for Level {
 
 /// Lines waiting to be written, so that a request never waits for the terminal or the log collector: one write a line
 /// would cost more than the line.
-static LINES: Lines = Lines { waiting: Mutex::new(Vec::new()), filled: Condvar::new() };
+static LINES: Lines =
+    Lines { waiting: Mutex::new(Vec::new()), filled: Condvar::new(), lost: AtomicU64::new(0) };
 
 /// Longest wait of a line.
 const PACE: Duration = Duration::from_millis(100);
@@ -70,6 +72,8 @@ const MOST: usize = 16 << 20;
 struct Lines {
     waiting: Mutex<Vec<u8>>,
     filled: Condvar,
+    /// Lines that nobody took.
+    lost: AtomicU64,
 }
 
 impl Lines {
@@ -81,6 +85,8 @@ impl Lines {
             if waiting.len() >= MOST {
                 waiting.extend_from_slice(b"log lines are being dropped: nobody takes them\n");
             }
+        } else {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
         if was_empty {
             self.filled.notify_one();
@@ -90,8 +96,11 @@ impl Lines {
     fn write_out(&self) {
         let lines = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let mut stderr = io::stderr().lock();
-        // There is nobody to tell that stderr is closed.
-        let _ = stderr.write_all(&lines).and_then(|()| stderr.flush());
+        // The disk behind stderr is full, or nobody reads it any more: requests are served on, and the metrics tell.
+        if stderr.write_all(&lines).and_then(|()| stderr.flush()).is_err() {
+            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+            self.lost.fetch_add(lost.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
     }
 
     fn run(&self) {
@@ -206,6 +215,11 @@ fn escaped(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How many lines were lost: stderr did not take them, or not in time.
+pub(crate) fn lost() -> u64 {
+    LINES.lost.load(Ordering::Relaxed)
 }
 
 /// Writes out what is still waiting. For the end of a program.

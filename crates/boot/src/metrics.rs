@@ -39,6 +39,7 @@ impl Exporter {
     pub fn render(&self) -> String {
         let mut text = self.0.render();
         process(&mut text);
+        logs(&mut text);
         text
     }
 
@@ -46,6 +47,15 @@ impl Exporter {
     pub fn upkeep(&self) {
         self.0.run_upkeep();
     }
+}
+
+/// What the logs lost.
+fn logs(text: &mut String) {
+    use std::fmt::Write as _;
+    let name = "outcrop_log_lines_lost_total";
+    let lost = crate::logs::lost();
+    let help = "Log lines that stderr did not take.";
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {lost}\n\n");
 }
 
 /// Memory, threads and open files, read from the kernel where it has `/proc`.

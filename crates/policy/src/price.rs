@@ -317,6 +317,22 @@ mod tests {
     }
 
     #[test]
+    fn without_a_cache_price_cached_tokens_cost_what_input_costs() {
+        let qwen = resolve("qwen.qwen3-coder-480b-a35b-v1:0");
+        let all = Tokens { input: 1000, output: 7, ..Tokens::default() };
+        let cached = Tokens {
+            input: 200,
+            output: 7,
+            cache_read: 500,
+            cache_write_5m: 200,
+            cache_write_1h: 100,
+            ..all
+        };
+        assert_eq!(qwen.model.price.and_then(|price| price.cache_read), None);
+        assert_eq!(cost(&qwen, &cached, DEFAULT), cost(&qwen, &all, DEFAULT));
+    }
+
+    #[test]
     fn the_largest_counts_do_not_overflow() {
         let most = Tokens { input: u64::MAX / 8, output: u64::MAX, ..Tokens::default() };
         assert!(cost(&resolve("claude-opus-4-1"), &most, DEFAULT).is_some());

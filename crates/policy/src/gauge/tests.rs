@@ -181,3 +181,26 @@ fn a_key_has_what_its_record_says_and_else_what_the_settings_say() {
     assert_eq!(Limits::of_key(&record, &plain), limits(Some(1000), None, None));
     assert_eq!(Limits::of_master(&plain), limits(Some(10_000), None, None));
 }
+
+#[test]
+fn requests_and_tokens_have_windows_of_their_own() {
+    let start = Instant::now();
+    let limits = Limits { requests: Some(2), tokens: Some(10), concurrency: None };
+    let gauge = Arc::new(Gauge::new(Duration::from_hours(1)));
+    let run = |at| {
+        gauge.take(&limits, RUN, at).map(|(permit, rates)| {
+            permit.settle(10, at);
+            rates
+        })
+    };
+    run(start).unwrap();
+    let Err(Denial::RateLimited { gate, wait, .. }) = run(start) else { panic!("the tokens are spent") };
+    assert_eq!((gate, wait), (Gate::Tokens, MINUTE));
+    // A minute has given the tokens back, and a sixtieth of the requests of an hour.
+    let rates = run(start + MINUTE).unwrap();
+    assert_eq!((rates.requests.unwrap().remaining, rates.tokens.unwrap().remaining), (0, 0));
+    let Err(Denial::RateLimited { gate, wait, .. }) = run(start + 2 * MINUTE) else {
+        panic!("no request is left")
+    };
+    assert_eq!((gate, wait), (Gate::Requests, 28 * MINUTE));
+}

@@ -190,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn a_million_rows_of_three_billionths_of_a_dollar_are_three_thousandths() {
+        let row = Totals { requests: 1, cost_pico_usd: PicoUsd(3_000), ..Totals::default() };
+        let sum = (0..1_000_000).fold(Totals::default(), |sum, _| sum.merged(&row));
+        assert_eq!((sum.requests, sum.cost_pico_usd), (1_000_000, PicoUsd(3_000_000_000)));
+        assert_eq!(sum.cost_pico_usd.to_string(), "0.003");
+    }
+
+    #[test]
     fn a_bucket_is_read_from_its_name() {
         let at: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
         let month = "2026-11-01T00:00:00Z".parse().unwrap();
