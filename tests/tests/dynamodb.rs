@@ -175,3 +175,21 @@ async fn a_gateway_without_its_tables_does_not_start_and_says_what_to_do() {
     let error = Box::pin(outcrop_proxy::Gate::start(cli)).await.unwrap_err().to_string();
     assert!(error.contains("outcrop-keys setup") && error.contains("DYNAMODB_"), "{error}");
 }
+
+#[tokio::test]
+async fn while_dynamodb_hangs_requests_of_known_keys_do_not_wait_for_it() {
+    let Some(stand) = Stand::start(&["--key-cache-ttl-seconds=0"]).await else { return };
+    let ask = async || stand.caller.messages(&hello(CLAUDE, "Hello", false)).await.status;
+    assert_eq!(ask().await, 200);
+    stand.rows_when(1).await;
+    let before = stand.proxy.seen();
+    stand.proxy.all(Fate::Hang);
+    for _ in 0..30 {
+        assert_eq!(ask().await, 200);
+    }
+    // Each of them would have waited for calls of its own. One question was asked for all.
+    let calls = stand.proxy.seen() - before;
+    assert!(calls < 15, "{calls}");
+    stand.proxy.all(Fate::Pass);
+    assert_eq!(stand.rows_when(31).await.len(), 31);
+}

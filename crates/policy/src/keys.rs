@@ -1,17 +1,22 @@
 //! Keys as the data plane sees them: remembered for seconds, known and unknown ones alike.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use store::{KeyHash, KeyId, KeyRecord, KeyStatus, Store};
+use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::caller::{Caller, Standing};
 use crate::draw::Shared;
 use crate::gauge::{Gauges, Limits, RateConfig};
 use crate::{Budgets, Denial, Now, Terms};
+
+/// How long the requests of a known key wait for a store that hangs. Then what was known counts on, as when it is away.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 pub(crate) struct Keys {
     store: Arc<dyn Store>,
@@ -36,6 +41,8 @@ struct Entry {
     /// The newest version that was known when it was fetched: its own, unless the record was deleted and put again.
     version: u64,
     newest: Arc<AtomicU64>,
+    /// The question whether it still holds, asked once for all who want to know.
+    asked: Mutex<Option<Asked>>,
 }
 
 impl Entry {
@@ -43,6 +50,36 @@ impl Entry {
     /// used: what was remembered of the old one does not know its end.
     fn is_outdated(&self) -> bool {
         self.newest.load(Ordering::Relaxed) > self.version
+    }
+}
+
+type Answer = Arc<store::Result<Option<KeyRecord>>>;
+
+#[derive(Clone)]
+struct Asked {
+    /// By the clock of requests: the answer is as old as the question.
+    begun: Instant,
+    /// The newest version that was known then.
+    known: u64,
+    patience: tokio::time::Instant,
+    answer: watch::Receiver<Option<Answer>>,
+}
+
+impl Asked {
+    /// Whether its answer is still to come, or came a moment ago. One that came when nobody waited any more grows old too.
+    fn counts(&self, now: Instant, ttl: Duration) -> bool {
+        match &*self.answer.borrow() {
+            None => self.answer.has_changed().is_ok(),
+            Some(answer) => answer.is_ok() && now.saturating_duration_since(self.begun) < ttl,
+        }
+    }
+
+    /// Waits for the answer, or while there is patience; `None` where there is none in time, or nobody is left to give it.
+    async fn answer(mut self, patient: bool) -> Option<Answer> {
+        let patience = self.patience;
+        let answer =
+            async { self.answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone()) };
+        if patient { answer.await } else { timeout_at(patience, answer).await.ok().flatten() }
     }
 }
 
@@ -92,7 +129,11 @@ impl Keys {
         let entry = match remembered {
             Some(entry) if is_fresh(entry.fetched) && !entry.is_outdated() => entry,
             None if self.unknown.get(&hash).is_some_and(is_fresh) => return Err(Denial::InvalidKey),
-            stale => self.fetch(hash, stale, now).await?,
+            Some(stale) => self.refresh(hash, stale, now).await?,
+            None => {
+                let answer = self.store.key_by_hash(&hash).await;
+                self.learn(hash, &answer, now.mono, None)?.ok_or(Denial::StoreAway)?
+            }
         };
         if let Standing::Key(record) = &entry.caller.standing {
             if record.valid_until.is_some_and(|until| until <= now.wall) {
@@ -133,25 +174,60 @@ impl Keys {
         newest
     }
 
-    async fn fetch(&self, hash: KeyHash, stale: Option<Arc<Entry>>, now: Now) -> Result<Arc<Entry>, Denial> {
-        match self.store.key_by_hash(&hash).await {
+    /// A record that has had its time, as the store now has it; as it was where the store says nothing, for the grace time.
+    async fn refresh(&self, hash: KeyHash, stale: Arc<Entry>, now: Now) -> Result<Arc<Entry>, Denial> {
+        let in_grace = now.mono.saturating_duration_since(stale.fetched) < self.grace;
+        let asked = self.ask(hash, &stale, now.mono);
+        let (begun, known) = (asked.begun, Some(asked.known));
+        let learnt = match asked.answer(!in_grace).await {
+            Some(answer) => self.learn(hash, &answer, begun, known)?,
+            None => None,
+        };
+        learnt.or(in_grace.then_some(stale)).ok_or(Denial::StoreAway)
+    }
+
+    /// The question that is on its way, or has just been answered, or a new one: in a task of its own, because whoever asks
+    /// it may leave and others wait for the answer too.
+    fn ask(&self, hash: KeyHash, stale: &Entry, now: Instant) -> Asked {
+        let mut asked = stale.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = stale.newest.load(Ordering::Relaxed);
+        if let Some(asked) = asked.as_ref().filter(|asked| asked.known >= known && asked.counts(now, self.ttl)) {
+            return asked.clone();
+        }
+        let (tell, answer) = watch::channel(None);
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move { tell.send_replace(Some(Arc::new(store.key_by_hash(&hash).await))) });
+        let patience = tokio::time::Instant::now() + PATIENCE;
+        asked.insert(Asked { begun: now, known, patience, answer }).clone()
+    }
+
+    /// What the store said of a key when it was asked, and `known` the newest version that was known then; `None` where it did
+    /// not answer.
+    fn learn(
+        &self,
+        hash: KeyHash,
+        answer: &store::Result<Option<KeyRecord>>,
+        begun: Instant,
+        known: Option<u64>,
+    ) -> Result<Option<Arc<Entry>>, Denial> {
+        match answer {
             Ok(Some(record)) => {
-                let newest = self.newest(&record);
-                let version = newest.load(Ordering::Relaxed);
-                let caller = Arc::new(self.caller(record, now.mono));
-                let entry = Arc::new(Entry { caller, fetched: now.mono, version, newest });
+                let newest = self.newest(record);
+                let version = known.map_or_else(|| newest.load(Ordering::Relaxed), |known| known.max(record.version));
+                let caller = Arc::new(self.caller(record.clone(), begun));
+                let entry = Entry { caller, fetched: begun, version, newest, asked: Mutex::default() };
+                let entry = Arc::new(entry);
                 self.cache.insert(hash, Arc::clone(&entry));
-                Ok(entry)
+                Ok(Some(entry))
             }
             Ok(None) => {
                 self.cache.remove(&hash);
-                self.unknown.insert(hash, now.mono);
+                self.unknown.insert(hash, begun);
                 Err(Denial::InvalidKey)
             }
             Err(error) => {
-                let age = |entry: &Arc<Entry>| now.mono.saturating_duration_since(entry.fetched);
                 tracing::warn!(%error, "the store did not answer for a key");
-                stale.filter(|entry| age(entry) < self.grace).ok_or(Denial::StoreAway)
+                Ok(None)
             }
         }
     }

@@ -21,6 +21,8 @@ pub enum Fate {
     Cut,
     /// It is passed on and done, but its answer is lost.
     Forget,
+    /// Nothing happens, until the caller gives up.
+    Hang,
     /// It is answered here, with a status and a body.
     Answer(u16, String),
 }
@@ -124,6 +126,9 @@ async fn serve(mut caller: TcpStream, upstream: &str, plan: &Mutex<Plan>) -> std
     }
     if fate == Fate::Cut {
         return Ok(());
+    }
+    if fate == Fate::Hang {
+        return caller.read_to_end(&mut Vec::new()).await.map(drop);
     }
     let mut away = TcpStream::connect(upstream).await?;
     let line = head.find("\r\n").map_or(0, |at| at + 2);
