@@ -30,6 +30,14 @@ fn tests(folder: &Path, found: &mut HashSet<String>) {
     }
 }
 
+/// The laws of the store: each is a test for each database.
+fn laws(found: &mut HashSet<String>) {
+    let text = fs::read_to_string(root().join("crates/store/src/contract.rs")).unwrap();
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    // Every other word there is a short one.
+    found.extend(words.filter(|word| word.matches('_').count() > 2).map(str::to_owned));
+}
+
 /// The names in the last cell of every line of every table, with what the line begins with.
 fn lines(text: &str) -> Vec<(&str, Vec<&str>)> {
     let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
@@ -44,6 +52,7 @@ fn every_rule_names_cases_and_tests_that_exist() {
     for folder in ["crates", "bins", "tests/tests"] {
         tests(&root().join(folder), &mut known);
     }
+    laws(&mut known);
     let index = fs::read_to_string(root().join("fixtures/rules.md")).unwrap();
     let lines = lines(&index);
     assert!(lines.len() > 100, "the tables were not found");
