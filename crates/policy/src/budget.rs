@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use store::{
@@ -15,6 +15,7 @@ use store::{
 
 use crate::alert::{self, Alert};
 use crate::purse::{Begun, Care, Hold, Purse};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Denial, Now};
 
 /// How often the store is asked for one request.
@@ -377,5 +378,7 @@ impl LeaseHolder for Budgets {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests;

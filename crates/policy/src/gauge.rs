@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::mem::take;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use store::{KeyId, KeyRecord, Rate, RateDrawn};
@@ -13,6 +13,7 @@ use store::{KeyId, KeyRecord, Rate, RateDrawn};
 use crate::draw::Shared;
 use crate::meter::{Begun, Look, Meter};
 use crate::rate::Level;
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Denial, Sharing, Weights};
 
 /// Limits of tokens are limits a minute, whatever the window of the requests is.
@@ -387,5 +388,7 @@ impl Gauges {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests;

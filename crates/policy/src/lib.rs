@@ -26,6 +26,7 @@ mod meter;
 mod price;
 mod purse;
 mod rate;
+mod sync;
 mod tables;
 mod tier;
 mod weight;

@@ -4,12 +4,13 @@
 //! the place of the hold until the row is booked, which takes the cost from the lease and adds it to the key's totals in
 //! one transaction. What of the lease is neither held nor unbooked is free.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use store::{Allowance, BudgetGrant, BudgetPlan, ByPeriod, KeyId, Period, PicoUsd, Timestamp};
 
 use crate::alert::BudgetAlert;
 use crate::budget::{BudgetWarning, Terms};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Denial, Now};
 
 /// From this share of a budget on, replies say so.

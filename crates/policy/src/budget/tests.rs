@@ -9,11 +9,11 @@ use super::*;
 
 const LIMIT: u128 = 1_000;
 
-fn start() -> Timestamp {
+pub(super) fn start() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
 }
 
-fn record() -> KeyRecord {
+pub(super) fn record() -> KeyRecord {
     let mut rng = rand::rng();
     let key = NewKey::generate(&mut rng);
     KeyRecord::new(KeyId::generate(&mut rng), &key, "amalia", "laptop", start())
@@ -118,7 +118,7 @@ impl Fleet {
     }
 }
 
-fn row(record: &KeyRecord, number: u32, ts: Timestamp, cost: u128) -> UsageRow {
+pub(super) fn row(record: &KeyRecord, number: u32, ts: Timestamp, cost: u128) -> UsageRow {
     UsageRow {
         key_id: record.key_id.clone(),
         user_id: record.user_id.clone(),

@@ -1,0 +1,146 @@
+//! Two gateways over one store: threads that hold, settle, give up, book and tend, in many orders. All of it is the real
+//! code but the task in which [`Budgets::hold`] asks the store.
+
+use std::sync::Mutex as Plain;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Instant;
+
+use shuttle::{future::block_on, thread};
+use store::{Bucket, ByPeriod, Memory};
+
+use super::tests::{record, row, start};
+use super::*;
+
+const LIMIT: u64 = 100;
+
+struct World {
+    store: Arc<Memory>,
+    record: KeyRecord,
+    limits: BudgetLimits,
+    gateways: [(Arc<Budgets>, Plain<Vec<UsageRow>>); 2],
+    /// What was spent, and what requests know that they hold: counted after it was held, and no more before it is let go.
+    promised: AtomicU64,
+    rows: AtomicU64,
+    mono: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let store = Arc::new(Memory::new());
+        let gateway = |name: &str| {
+            let store = Arc::clone(&store) as Arc<dyn Store>;
+            (Arc::new(Budgets::new(store, Terms::new(name))), Plain::default())
+        };
+        Self {
+            gateways: [gateway("a"), gateway("b")],
+            store,
+            record: KeyRecord { budget_daily: Some(1), ..record() },
+            limits: ByPeriod { daily: Some(PicoUsd(LIMIT.into())), ..ByPeriod::default() },
+            promised: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            mono: Instant::now(),
+        }
+    }
+
+    fn hold(&self, n: usize, amount: u64) -> Option<Hold> {
+        let (budgets, now) = (&self.gateways[n].0, Now { wall: start(), mono: self.mono });
+        let purse = budgets.of(&self.record)?.purse;
+        let (before, limits) = (purse.news(), self.limits);
+        let held = match purse.hold(&limits, amount.into(), now) {
+            Some(hold) => Ok(hold),
+            None => block_on(budgets.ask_and_hold(&purse, limits, amount.into(), before, now)),
+        };
+        match held {
+            Ok(hold) => {
+                let promised = self.promised.fetch_add(amount, SeqCst) + amount;
+                assert!(promised <= LIMIT, "{promised} are promised");
+                Some(hold)
+            }
+            Err(Denial::BudgetExceeded(_)) => None,
+            // So often was others' lease taken that it was asked for.
+            Err(Denial::StoreAway) => None,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// A request that costs so much of what it held; without a cost it is given up.
+    fn request(&self, n: usize, amount: u64, cost: Option<u64>) {
+        let Some(hold) = self.hold(n, amount) else { return };
+        thread::yield_now();
+        self.promised.fetch_sub(amount - cost.unwrap_or(0), SeqCst);
+        let Some(cost) = cost else { return drop(hold) };
+        hold.settle(PicoUsd(cost.into()));
+        let number = self.rows.fetch_add(1, SeqCst);
+        let row = row(&self.record, number.try_into().unwrap(), start(), cost.into());
+        self.gateways[n].1.lock().unwrap().push(row);
+    }
+
+    /// As the writer of usage does.
+    fn book(&self, n: usize) {
+        let (budgets, rows) = &self.gateways[n];
+        let rows = std::mem::take(&mut *rows.lock().unwrap());
+        let paid = budgets.paid_by(&rows);
+        block_on(self.store.record_paid_usage(&rows, paid.as_ref())).unwrap();
+        budgets.booked(&rows, paid.as_ref());
+        assert!(self.used(start()) <= LIMIT.into());
+    }
+
+    fn tend(&self, n: usize, millis: i64) {
+        block_on(self.gateways[n].0.tend(start().plus_millis(millis)));
+        assert!(self.used(start()) <= LIMIT.into());
+    }
+
+    /// What totals and live leases come to.
+    fn used(&self, now: Timestamp) -> u128 {
+        let ask = BudgetAsk {
+            key_id: self.record.key_id.clone(),
+            replica: "nobody".to_owned(),
+            need: PicoUsd::ZERO,
+            share_percent: 0,
+            limits: self.limits,
+            at: start(),
+            now,
+            expires_at: now,
+        };
+        let grant = block_on(self.store.lease_budget(&ask)).unwrap();
+        grant.leased.0 + grant.spent.daily.0
+    }
+}
+
+fn two_gateways() {
+    let world = Arc::new(World::new());
+    let mut threads = Vec::new();
+    let mut run = |work: fn(&World)| {
+        let world = Arc::clone(&world);
+        threads.push(thread::spawn(move || work(&world)));
+    };
+    run(|world| {
+        world.request(0, 30, Some(30));
+        world.request(0, 30, None);
+    });
+    run(|world| {
+        world.request(0, 20, Some(7));
+        world.request(0, 50, Some(50));
+    });
+    run(|world| {
+        world.request(1, 40, Some(10));
+        world.request(1, 40, Some(40));
+    });
+    run(|world| (0..2).for_each(|n| world.book(n)));
+    run(|world| [0, 1, 0].into_iter().for_each(|n| world.tend(n, 6_000)));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    (0..2).for_each(|n| world.book(n));
+    let spent = block_on(world.store.usage_totals(&world.record.key_id, &Bucket::Day(start()))).unwrap();
+    assert_eq!(spent.cost_pico_usd.0, u128::from(world.promised.load(SeqCst)), "each cost is booked once");
+    // Nothing is held or waits: idle leases come back, and all that is left can be spent.
+    (0..2).for_each(|n| world.tend(n, 12_000));
+    assert_eq!(world.used(start().plus_millis(12_000)), spent.cost_pico_usd.0);
+    let left = LIMIT - world.promised.load(SeqCst);
+    assert!(left == 0 || world.hold(1, left).is_some(), "{left} are lost");
+}
+
+#[test]
+fn in_no_order_do_two_gateways_promise_more_than_the_budget_or_lose_any_of_it() {
+    shuttle::check_random(two_gateways, 1_000);
+    shuttle::check_pct(two_gateways, 1_000, 3);
+}
