@@ -232,3 +232,25 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_is_as_old_as_its_question_and_a_failure_is_none() {
+        let (begun, ttl) = (Instant::now(), Duration::from_secs(5));
+        let (tell, answer) = watch::channel(None);
+        let asked = Asked { begun, known: 1, patience: tokio::time::Instant::now(), answer };
+        assert!(asked.counts(begun + 10 * ttl, ttl), "it is on its way");
+        assert!(asked.clone().answer(false).await.is_none(), "nobody waits for it any more");
+        tell.send_replace(Some(Arc::new(Ok(None))));
+        assert!(asked.counts(begun + ttl / 2, ttl) && !asked.counts(begun + ttl, ttl));
+        assert!(asked.clone().answer(false).await.is_some_and(|answer| answer.is_ok()));
+        tell.send_replace(Some(Arc::new(Err(store::Error::new(store::ErrorKind::Unavailable, "away")))));
+        assert!(!asked.counts(begun, ttl));
+        tell.send_replace(None);
+        drop(tell);
+        assert!(!asked.counts(begun, ttl), "nobody is left to give it");
+    }
+}
