@@ -77,6 +77,7 @@ fn policy(store: &Arc<dyn Store>, hasher: KeyHasher) -> Policy {
         failure_limit: FAILURES,
         scope: Scope::Global,
         place: Place { target: "default".into(), region: "us-east-1".into() },
+        others: Vec::new(),
         allow_unknown_models: true,
         tier: catalog::ServiceTier::Default,
         unpriced: UnpricedModels::default(),

@@ -191,7 +191,9 @@ impl Keys {
     fn ask(&self, hash: KeyHash, stale: &Entry, now: Instant) -> Asked {
         let mut asked = stale.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let known = stale.newest.load(Ordering::Relaxed);
-        if let Some(asked) = asked.as_ref().filter(|asked| asked.known >= known && asked.counts(now, self.ttl)) {
+        if let Some(asked) =
+            asked.as_ref().filter(|asked| asked.known >= known && asked.counts(now, self.ttl))
+        {
             return asked.clone();
         }
         let (tell, answer) = watch::channel(None);
@@ -213,7 +215,8 @@ impl Keys {
         match answer {
             Ok(Some(record)) => {
                 let newest = self.newest(record);
-                let version = known.map_or_else(|| newest.load(Ordering::Relaxed), |known| known.max(record.version));
+                let version =
+                    known.map_or_else(|| newest.load(Ordering::Relaxed), |known| known.max(record.version));
                 let caller = Arc::new(self.caller(record.clone(), begun));
                 let entry = Entry { caller, fetched: begun, version, newest, asked: Mutex::default() };
                 let entry = Arc::new(entry);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Instant;
 
 use shuttle::{future::block_on, thread};
-use store::{Bucket, ByPeriod, Memory};
+use store::{Bucket, BudgetLimits, ByPeriod, Memory};
 
 use super::tests::{record, row, start};
 use super::*;
@@ -16,12 +16,16 @@ const LIMIT: u64 = 100;
 struct World {
     store: Arc<Memory>,
     record: KeyRecord,
-    limits: BudgetLimits,
+    plan: Arc<BudgetPlan>,
     gateways: [(Arc<Budgets>, Plain<Vec<UsageRow>>); 2],
     /// What was spent, and what requests know that they hold: counted after it was held, and no more before it is let go.
     promised: AtomicU64,
     rows: AtomicU64,
     mono: Instant,
+}
+
+fn limits() -> BudgetLimits {
+    ByPeriod { daily: Some(PicoUsd(LIMIT.into())), ..ByPeriod::default() }
 }
 
 impl World {
@@ -37,7 +41,7 @@ impl World {
             gateways: [gateway("a"), gateway("b")],
             store,
             record: KeyRecord { budget_daily: Some(1), ..record() },
-            limits: ByPeriod { daily: Some(PicoUsd(LIMIT.into())), ..ByPeriod::default() },
+            plan: Arc::new(limits().into()),
             promised: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             mono: Instant::now(),
@@ -47,10 +51,10 @@ impl World {
     fn hold(&self, n: usize, at: i64, amount: u64) -> Option<Hold> {
         let (budgets, now) = (&self.gateways[n].0, Now { wall: start().plus_millis(at), mono: self.mono });
         let purse = budgets.of(&self.record)?.purse;
-        let (before, limits) = (purse.news(), self.limits);
-        let held = match purse.hold(&limits, amount.into(), now) {
+        let (before, need) = (purse.news(), u128::from(amount));
+        let held = match purse.hold(&self.plan.at(now.wall), need, now) {
             Some(hold) => Ok(hold),
-            None => block_on(budgets.ask_and_hold(&purse, limits, amount.into(), before, now)),
+            None => block_on(budgets.ask_and_hold(&purse, &self.plan, need, before, now)),
         };
         match held {
             Ok(hold) => {
@@ -100,7 +104,7 @@ impl World {
             replica: "nobody".to_owned(),
             need: PicoUsd::ZERO,
             share_percent: 0,
-            limits: self.limits,
+            limits: limits(),
             at: start(),
             now,
             expires_at: now,
