@@ -1,5 +1,6 @@
 //! Two gateways over one store: threads that hold, settle, give up, book and tend, in many orders. All of it is the real
 //! code but the task in which [`Budgets::hold`] asks the store.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a thread that panics fails its test")]
 
 use std::sync::Mutex as Plain;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -52,19 +53,18 @@ impl World {
         let (budgets, now) = (&self.gateways[n].0, Now { wall: start().plus_millis(at), mono: self.mono });
         let purse = budgets.of(&self.record)?.purse;
         let (before, need) = (purse.news(), u128::from(amount));
-        let held = match purse.hold(&self.plan.at(now.wall), need, now) {
+        let answer = match purse.hold(&self.plan.at(now.wall), need, now) {
             Some(hold) => Ok(hold),
             None => block_on(budgets.ask_and_hold(&purse, &self.plan, need, before, now)),
         };
-        match held {
+        match answer {
             Ok(hold) => {
                 let promised = self.promised.fetch_add(amount, SeqCst) + amount;
                 assert!(promised <= LIMIT, "{promised} are promised");
                 Some(hold)
             }
-            Err(Denial::BudgetExceeded(_)) => None,
-            // So often was others' lease taken that it was asked for.
-            Err(Denial::StoreAway) => None,
+            // Or others took what was asked for, again and again.
+            Err(Denial::BudgetExceeded(_) | Denial::StoreAway) => None,
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -121,15 +121,21 @@ fn at_once(world: &Arc<World>, work: &[fn(&World)]) {
         thread::spawn(move || work(&world))
     };
     let threads: Vec<_> = work.iter().map(|work| run(*work)).collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
 }
 
 /// Every cost is booked once; idle leases come back, and all that is left can be spent.
 fn ends_well(world: &World, at: i64) {
-    (0..2).for_each(|n| world.book(n, at));
+    for n in 0..2 {
+        world.book(n, at);
+    }
     let spent = block_on(world.store.usage_totals(&world.record.key_id, &Bucket::Day(start()))).unwrap();
     assert_eq!(spent.cost_pico_usd.0, u128::from(world.promised.load(SeqCst)));
-    (0..2).for_each(|n| world.tend(n, at));
+    for n in 0..2 {
+        world.tend(n, at);
+    }
     assert_eq!(world.used(at), spent.cost_pico_usd.0);
     let left = LIMIT - world.promised.load(SeqCst);
     assert!(left == 0 || world.hold(1, at, left).is_some(), "{left} are lost");
