@@ -32,7 +32,8 @@ impl Had {
 }
 
 fn requests_of_one_key() {
-    let (gauge, had, now) = (Arc::new(Gauge::new(MINUTE)), Arc::new(Had::default()), Instant::now());
+    let (gauge, had, now) =
+        (Arc::new(Gauge::new(KeyId::master(), MINUTE, Meter::new)), Arc::new(Had::default()), Instant::now());
     let threads: Vec<_> = [(5, Some(2)), (10, None), (10, Some(10))]
         .into_iter()
         .map(|(tokens, used)| {
@@ -72,7 +73,7 @@ fn in_no_order_do_threads_take_more_than_the_limits_or_lose_what_they_give_back(
 #[test]
 fn in_no_order_does_a_key_get_two_gauges() {
     let look = || {
-        let gauges = Arc::new(Gauges::new(MINUTE));
+        let gauges = Arc::new(Gauges::new(MINUTE, None));
         let now = Instant::now();
         let of = move |gauges: &Gauges| gauges.of(&KeyId::master(), now);
         let other = Arc::clone(&gauges);

@@ -186,7 +186,7 @@ fn a_key_has_what_its_record_says_and_else_what_the_settings_say() {
 fn requests_and_tokens_have_windows_of_their_own() {
     let start = Instant::now();
     let limits = Limits { requests: Some(2), tokens: Some(10), concurrency: None };
-    let gauge = Arc::new(Gauge::new(Duration::from_hours(1)));
+    let gauge = Arc::new(Gauge::new(KeyId::master(), Duration::from_hours(1), Meter::new));
     let run = |at| {
         gauge.take(&limits, RUN, at).map(|(permit, rates)| {
             permit.settle(10, at);
@@ -194,12 +194,14 @@ fn requests_and_tokens_have_windows_of_their_own() {
         })
     };
     run(start).unwrap();
-    let Err(Denial::RateLimited { gate, wait, .. }) = run(start) else { panic!("the tokens are spent") };
+    let Err(Missed::Denied(Denial::RateLimited { gate, wait, .. })) = run(start) else {
+        panic!("the tokens are spent")
+    };
     assert_eq!((gate, wait), (Gate::Tokens, MINUTE));
     // A minute has given the tokens back, and a sixtieth of the requests of an hour.
     let rates = run(start + MINUTE).unwrap();
     assert_eq!((rates.requests.unwrap().remaining, rates.tokens.unwrap().remaining), (0, 0));
-    let Err(Denial::RateLimited { gate, wait, .. }) = run(start + 2 * MINUTE) else {
+    let Err(Missed::Denied(Denial::RateLimited { gate, wait, .. })) = run(start + 2 * MINUTE) else {
         panic!("no request is left")
     };
     assert_eq!((gate, wait), (Gate::Requests, 28 * MINUTE));
