@@ -5,6 +5,7 @@
 
 pub mod chat;
 mod error;
+pub mod responses;
 pub mod tool;
 
 pub use error::{ErrorBody, ErrorDetail};
