@@ -212,7 +212,8 @@ pub(crate) enum Mode<'r> {
 /// Tools by name.
 pub(crate) struct Allowed<'r> {
     at: String,
-    names: Vec<&'r str>,
+    /// As they are sent.
+    pub(crate) names: Vec<&'r str>,
 }
 
 /// What a choice says, in any of its forms. `at` is its place.

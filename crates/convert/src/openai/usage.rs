@@ -2,6 +2,7 @@
 
 use protocol::anthropic::response as anthropic;
 use protocol::openai::chat::response::{CompletionDetails, PromptDetails, Usage};
+use protocol::openai::responses::response as responses;
 
 use crate::usage::Usage as Counts;
 
@@ -20,6 +21,21 @@ pub(crate) fn chat(usage: &anthropic::Usage) -> Usage {
         }),
         completion_tokens_details: CompletionDetails { reasoning_tokens: counts.reasoning },
         cache_creation_input_tokens: usage.cache_creation_input_tokens.map(|_| counts.cache_write()),
+    }
+}
+
+/// Usage of a response. Its details are always there: clients read them without asking.
+pub(crate) fn responses(usage: &anthropic::Usage) -> responses::Usage {
+    let counts = Counts::from_anthropic(usage);
+    responses::Usage {
+        input_tokens: counts.input_total(),
+        input_tokens_details: responses::InputDetails {
+            cached_tokens: counts.cache_read,
+            cache_write_tokens: counts.cache_write(),
+        },
+        output_tokens: counts.output,
+        output_tokens_details: responses::OutputDetails { reasoning_tokens: counts.reasoning },
+        total_tokens: counts.input_total().saturating_add(counts.output),
     }
 }
 

@@ -31,7 +31,7 @@ use super::Form;
 use crate::openai::cache::Caching;
 use crate::openai::conversation::Conversation;
 use crate::openai::format::{ANY_OBJECT, Format};
-use crate::openai::{Notes, Paths, conversation, effort, tool};
+use crate::openai::{Notes, Paths, conversation, effort, parameter, tool};
 use crate::outcome::reason;
 use crate::{Loss, Refusal};
 
@@ -98,13 +98,13 @@ pub fn request(text: &str, options: &Options) -> Result<Asked, Refusal> {
         messages,
         stream: asked.stream,
         stop_sequences: field::stop_sequences(notes, &asked),
-        temperature: field::temperature(notes, &asked)?,
+        temperature: parameter::temperature(notes, asked.temperature.as_ref())?,
         top_p: asked.top_p.clone(),
         top_k: asked.top_k.clone(),
         thinking: thinking.thinking,
         output_config: effort::output_config(thinking.effort, format.schema()),
         output_format: None,
-        metadata: field::metadata(notes, &asked),
+        metadata: parameter::metadata(notes, &field::asker(&asked)),
         cache_control: None,
         service_tier: asked.service_tier.as_deref().map(Into::into),
         container: None,

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use protocol::anthropic::request::{Metadata, Thinking};
+use protocol::anthropic::request::Thinking;
 use protocol::openai::chat::request::{Request, Stop};
-use protocol::raw::{Extra, Number};
+use protocol::raw::{Number, Object};
 
 use super::Options;
 use crate::Refusal;
 use crate::openai::cache::Caching;
 use crate::openai::format::{self, Format, Schema};
+use crate::openai::parameter::Asker;
 use crate::openai::{Notes, effort, refusal};
 use crate::outcome::reason;
 
@@ -163,51 +164,11 @@ pub(super) fn stop_sequences<'r>(notes: &mut Notes, asked: &'r Request<'_>) -> O
     (!kept.is_empty()).then_some(kept)
 }
 
-/// Randomness: OpenAI's goes up to 2, Claude's and Bedrock's to 1.
-pub(super) fn temperature<'r>(
-    notes: &mut Notes,
-    asked: &'r Request<'_>,
-) -> Result<Option<Number<'r>>, Refusal> {
-    const AT: &str = "temperature";
-    let Some(number) = &asked.temperature else { return Ok(None) };
-    match number.value() {
-        value if value < 0.0 => Err(refusal(AT, "Input should be greater than or equal to 0")),
-        value if value > 2.0 => Err(refusal(AT, "Input should be less than or equal to 2")),
-        value if value > 1.0 => {
-            notes.lose(AT, reason::LIMITED);
-            Ok(Some(Number::from(1.0)))
-        }
-        _ => Ok(Some(number.reborrow())),
+/// Who asks, as its members have it.
+pub(super) fn asker<'r>(asked: &'r Request<'_>) -> Asker<'r> {
+    Asker {
+        labels: asked.metadata.as_ref().map(Object::raw),
+        safety_identifier: asked.safety_identifier.as_deref(),
+        user: asked.user.as_deref(),
     }
-}
-
-/// Who asks: `metadata.user_id`, `safety_identifier` or `user`, whichever comes first.
-pub(super) fn metadata<'r>(notes: &mut Notes, asked: &'r Request<'_>) -> Option<Metadata<'r>> {
-    let mut own = None;
-    if let Some(labels) = &asked.metadata {
-        for (key, value) in labels.raw().members().unwrap_or_default() {
-            match serde_json::from_str::<String>(value.get()) {
-                Ok(id) if key == "user_id" => own = Some(Cow::Owned(id)),
-                Ok(_) | Err(_) => notes.lose(format!("metadata.{key}"), reason::NO_PLACE),
-            }
-        }
-    }
-    let given = [
-        ("metadata.user_id", own),
-        ("safety_identifier", asked.safety_identifier.as_deref().map(Cow::Borrowed)),
-        ("user", asked.user.as_deref().map(Cow::Borrowed)),
-    ];
-    let mut found = None;
-    for (path, id) in given {
-        match id {
-            Some(id) if found.is_none() => {
-                notes.paths.note("metadata.user_id", path);
-                found = Some(id);
-            }
-            // The same id by another name is not lost.
-            Some(id) if found.as_ref() != Some(&id) => notes.lose(path, reason::NO_PLACE),
-            Some(_) | None => {}
-        }
-    }
-    found.map(|id| Metadata { user_id: Some(id), extra: Extra::default() })
 }

@@ -1,0 +1,239 @@
+//! A request of the Responses API becomes the bytes of a Messages body.
+
+mod echo;
+mod field;
+mod items;
+mod names;
+mod offer;
+
+use std::borrow::Cow;
+
+use protocol::anthropic::request as anthropic;
+use protocol::openai::responses as openai;
+use protocol::openai::responses::item::{self, Item, Message};
+use protocol::openai::responses::request::{Input, Request};
+use protocol::raw::Extra;
+
+use super::response::Recall;
+use super::turn::History;
+use crate::openai::cache::Caching;
+use crate::openai::conversation::{Conversation, Turns, text};
+use crate::openai::format::{ANY_OBJECT, Format};
+use crate::openai::{Notes, Paths, effort, parameter, refusal};
+use crate::{Loss, Refusal};
+use items::Items;
+use names::Names;
+
+/// What your settings and your store decide about a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'h> {
+    /// Most tokens to generate, where the caller does not say.
+    pub default_max_tokens: u32,
+    /// Whether callers who set no cache marker get some.
+    pub automatic_caching: bool,
+    /// Least tokens, as estimated, that a prefix must have for a marker of ours.
+    pub cache_minimum_tokens: u32,
+    /// Whether responses are kept at all. Where not, a caller who asks for it is refused.
+    pub state: bool,
+    /// What came before, as [`Wants`] asks for it.
+    pub history: History<'h>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            default_max_tokens: 4096,
+            automatic_caching: true,
+            cache_minimum_tokens: 1024,
+            state: true,
+            history: History::default(),
+        }
+    }
+}
+
+/// What a request needs from the store before it can be converted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// The turn that it follows; the turns before that one are named by it.
+    pub previous_response_id: Option<String>,
+    /// The responses whose items it refers to.
+    pub others: Vec<String>,
+}
+
+/// A converted request.
+#[derive(Debug)]
+pub struct Asked {
+    /// A Messages body.
+    pub body: Vec<u8>,
+    /// What could not be carried.
+    pub losses: Vec<Loss>,
+    /// Where the places of the body come from.
+    pub paths: Paths,
+    /// What the answer must know.
+    pub recall: Recall,
+    /// Whether to answer as events.
+    pub stream: bool,
+    /// Whether the turn is to be kept.
+    pub store: bool,
+    /// What is new in this turn, as the text of a JSON list, references replaced by what they name: for
+    /// [`stored`](super::turn::stored).
+    pub input: String,
+}
+
+/// Reads the body of `POST /v1/responses`.
+pub fn parse(text: &str) -> Result<Request<'_>, Refusal> {
+    openai::parse(text).map_err(|fault| refusal(fault.path, fault.message))
+}
+
+/// What a request needs from the store.
+pub fn wants(request: &Request<'_>) -> Wants {
+    let mut others = Vec::new();
+    for item in given(request) {
+        if let Item::Reference(reference) = item
+            && let Some(id) = super::turn::response_of(&reference.id)
+            && !others.contains(&id)
+        {
+            others.push(id);
+        }
+    }
+    let previous_response_id = request.previous_response_id.as_deref().map(str::to_owned);
+    Wants { previous_response_id, others }
+}
+
+fn given<'r, 'a>(request: &'r Request<'a>) -> &'r [Item<'a>] {
+    match &request.input {
+        Some(Input::Items(items)) => items,
+        Some(Input::Text(_)) | None => &[],
+    }
+}
+
+/// Reads and converts a request.
+pub fn request(text: &str, options: &Options<'_>) -> Result<Asked, Refusal> {
+    convert(&parse(text)?, options)
+}
+
+/// Converts a request. Its history is the caller's to find: see [`wants`].
+pub fn convert(request: &Request<'_>, options: &Options<'_>) -> Result<Asked, Refusal> {
+    field::refuse(request, options)?;
+    let mut notes = Notes::default();
+    let notes = &mut notes;
+    field::lose(request, notes);
+    let items = all_items(request, options)?;
+    let names = Names::of(request.tools.as_deref().unwrap_or_default(), &items);
+    let offer::Offer { mut tools, tool_choice, custom } = offer::offer(notes, request, &names)?;
+    let format = field::output_format(request, notes)?;
+    let mut caching = Caching::new("", None, false)?;
+    let conversation = conversation(request, &format, &items, Items::new(&names, notes, &mut caching))?;
+    let turns = conversation.finish(notes).map_err(|refused| refusal("input", refused.message))?;
+    let Turns { mut system, mut messages } = turns;
+    if options.automatic_caching {
+        caching.automatic(options.cache_minimum_tokens, &mut tools, &mut system, &mut messages);
+    }
+    let (thinking, effort) = field::thinking(request, notes)?;
+    let body = anthropic::Request {
+        model: Cow::Borrowed(&request.model),
+        max_tokens: Some(field::max_tokens(notes, request, options)?),
+        system: (!system.is_empty()).then_some(anthropic::System::Blocks(system)),
+        tools: (!tools.is_empty()).then_some(tools),
+        tool_choice,
+        messages,
+        stream: request.stream,
+        stop_sequences: None,
+        temperature: parameter::temperature(notes, request.temperature.as_ref())?,
+        top_p: request.top_p.clone(),
+        top_k: None,
+        thinking,
+        output_config: effort::output_config(effort, format.schema()),
+        output_format: None,
+        metadata: parameter::metadata(notes, &field::asker(request)),
+        cache_control: None,
+        service_tier: request.service_tier.as_deref().map(Cow::Borrowed),
+        container: None,
+        context_management: None,
+        mcp_servers: None,
+        safeguards: None,
+        tags: None,
+        diagnostics: None,
+        speed: None,
+        inference_geo: None,
+        fallbacks: None,
+        extra: Extra::default(),
+    };
+    let mut bytes = Vec::with_capacity(4096);
+    protocol::openai::write_json(&mut bytes, &body);
+    let Notes { losses, paths } = std::mem::take(notes);
+    let store = options.state && request.store.unwrap_or(true);
+    Ok(Asked {
+        body: bytes,
+        losses,
+        paths,
+        recall: echo::recall(request, store, names.called(&custom)),
+        stream: request.stream.unwrap_or(false),
+        store,
+        input: if store { new_items(&items) } else { String::new() },
+    })
+}
+
+/// The conversation: instructions, and items in order.
+fn conversation<'r>(
+    request: &'r Request<'_>,
+    format: &Format<'_>,
+    items: &'r [(Item<'_>, String)],
+    mut putting: Items<'r, '_>,
+) -> Result<Conversation<'r>, Refusal> {
+    if let Some(instructions) = request.instructions.as_deref().filter(|text| !text.is_empty()) {
+        putting.conversation.system(text(instructions, None), "instructions".to_owned());
+    }
+    for (item, at) in items {
+        putting.put(item, at)?;
+    }
+    if matches!(format, Format::AnyObject) {
+        putting.conversation.instruct(text(ANY_OBJECT, None), "text.format".to_owned());
+    }
+    Ok(putting.conversation)
+}
+
+/// What is new, as it is stored.
+fn new_items(items: &[(Item<'_>, String)]) -> String {
+    let new: Vec<_> = items.iter().filter(|(_, at)| at != PREVIOUS).map(|(item, _)| item).collect();
+    serde_json::to_string(&new).unwrap_or_default()
+}
+
+/// The place of everything that comes from stored turns.
+const PREVIOUS: &str = "previous_response_id";
+
+/// The items of the turns before, then those of the request, references replaced by what they name; each with its place.
+fn all_items<'r>(
+    request: &'r Request<'r>,
+    options: &Options<'r>,
+) -> Result<Vec<(Item<'r>, String)>, Refusal> {
+    let mut items = Vec::new();
+    if request.previous_response_id.is_some() {
+        items.extend(options.history.items()?.into_iter().map(|item| (item, PREVIOUS.to_owned())));
+    }
+    match &request.input {
+        None => {}
+        Some(Input::Text(text)) => {
+            let message = Message {
+                id: None,
+                role: item::Role::User,
+                content: item::Content::Text(Cow::Borrowed(text)),
+                status: None,
+                phase: None,
+                extra: Extra::default(),
+            };
+            items.push((Item::Message(message), "input".to_owned()));
+        }
+        Some(Input::Items(given)) => {
+            for (index, item) in given.iter().enumerate() {
+                let at = format!("input.{index}");
+                let item = match item {
+                    Item::Reference(reference) => options.history.find(reference, &at)?,
+                    other => other.clone(),
+                };
+                items.push((item, at));
+            }
+        }
+    }
+    Ok(items)
+}
