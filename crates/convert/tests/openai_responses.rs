@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use outcrop_convert::fold::fold;
 use outcrop_convert::openai::responses::{
-    Asked, History, Options, Recall, Reply, Stream, Turn, request, response, turn,
+    Asked, History, Options, Recall, Reply, Stream, Turn, compact, parse, request, response, turn,
 };
 use outcrop_convert::unfold::unfold;
 use proptest::prelude::*;
@@ -551,4 +551,34 @@ fn a_stored_turn_goes_before_what_follows_it() {
     let again = request(by_reference, &options).unwrap();
     let again: Value = serde_json::from_slice(&again.body).unwrap();
     assert_eq!(again["messages"], body["messages"]);
+}
+
+#[test]
+fn a_conversation_is_replaced_by_its_summary_and_goes_on_from_it() {
+    let text = r#"{"model":"m","reasoning":{"effort":"high"},"tools":[{"type":"function","name":"get"}],"input":[{"role":"developer","content":"Be kind."},{"role":"user","content":"a"},{"type":"function_call","call_id":"c","name":"get","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"x"},{"role":"assistant","content":"b"},{"role":"user","content":"next"}]}"#;
+    let parsed = parse(text).unwrap();
+    let options = Options { automatic_caching: false, ..Options::default() };
+    let compacting = compact::request(&parsed, &options, &reply()).unwrap();
+    let body: Value = serde_json::from_slice(&compacting.asked.body).unwrap();
+    assert_eq!(body["tool_choice"], json!({"type": "none"}));
+    assert_eq!((body.get("thinking"), body.get("stream"), compacting.asked.store), (None, None, false));
+    let messages = body["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 5, "without what nobody has answered, and with the question");
+    let answer = json!({"id": "msg_1", "model": "m", "content": [{"type": "text", "text": "They met."}], "usage": {"input_tokens": 9}});
+    let answer: Message = serde_json::from_value(answer).unwrap();
+    let compacted = serde_json::to_value(compacting.response(&answer, &reply()).unwrap()).unwrap();
+    assert_eq!(compacted["object"], "response.compaction");
+    let kinds: Vec<_> =
+        compacted["output"].as_array().unwrap().iter().map(|item| item["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["message", "compaction", "message"]);
+    assert!(compacted["output"].as_array().unwrap().iter().all(|item| item["id"].is_string()));
+    let again = asked(&json!({"model": "m", "input": compacted["output"]}).to_string());
+    let body: Value = serde_json::from_slice(&again.body).unwrap();
+    assert_eq!(body["system"][0]["text"], "Be kind.");
+    let said = body["messages"][0]["content"].as_array().unwrap();
+    assert!(said[0]["text"].as_str().unwrap().ends_with("They met."));
+    assert_eq!(said[1]["text"], "next");
+    let silent: Message =
+        serde_json::from_value(json!({"id": "msg_1", "model": "m", "content": []})).unwrap();
+    assert!(compacting.response(&silent, &reply()).is_none());
 }

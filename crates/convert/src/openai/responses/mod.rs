@@ -5,6 +5,7 @@
 //! turn name it alike without anything being remembered.
 
 mod building;
+pub mod compact;
 pub mod request;
 pub mod response;
 pub mod seal;

@@ -203,7 +203,7 @@ fn new_items(items: &[(Item<'_>, String)]) -> String {
 const PREVIOUS: &str = "previous_response_id";
 
 /// The items of the turns before, then those of the request, references replaced by what they name; each with its place.
-fn all_items<'r>(
+pub(super) fn all_items<'r>(
     request: &'r Request<'r>,
     options: &Options<'r>,
 ) -> Result<Vec<(Item<'r>, String)>, Refusal> {

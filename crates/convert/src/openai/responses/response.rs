@@ -24,7 +24,12 @@ pub struct Reply {
 impl Reply {
     /// The id of the item at a place of the output.
     pub(super) fn item_id(&self, prefix: &str, index: usize) -> String {
-        format!("{prefix}_{}_{index}", self.id.strip_prefix("resp_").unwrap_or(&self.id))
+        format!("{prefix}_{}_{index}", self.suffix())
+    }
+
+    /// The id without what it begins with.
+    pub(super) fn suffix(&self) -> &str {
+        self.id.strip_prefix("resp_").unwrap_or(&self.id)
     }
 }
 

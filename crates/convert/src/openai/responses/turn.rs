@@ -60,7 +60,7 @@ pub fn stored(input: &str, response: &str) -> Option<Vec<u8>> {
 }
 
 /// Gives an item an id, if it has none: of the response's id and its place in the input.
-fn name(item: &mut Item<'_>, response: &str, at: usize) {
+pub(super) fn name(item: &mut Item<'_>, response: &str, at: usize) {
     let (prefix, id) = match item {
         Item::Message(item) => ("msg", &mut item.id),
         Item::FunctionCall(item) => ("fc", &mut item.id),

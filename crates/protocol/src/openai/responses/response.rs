@@ -45,6 +45,30 @@ pub enum ObjectKind {
     Response,
 }
 
+/// A conversation that was compacted: <https://developers.openai.com/api/reference/resources/responses/methods/compact>.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// `resp_…`
+    pub id: String,
+    /// Always `response.compaction`.
+    pub object: CompactedKind,
+    /// Unix seconds.
+    pub created_at: u64,
+    /// The items that the conversation goes on from.
+    pub output: Vec<Json>,
+    /// What was used.
+    pub usage: Usage,
+}
+
+/// The `object` of a [`Compacted`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CompactedKind {
+    /// `response.compaction`
+    #[default]
+    #[serde(rename = "response.compaction")]
+    Compaction,
+}
+
 /// How far a response, or an item of it, is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
