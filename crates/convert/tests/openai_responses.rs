@@ -7,7 +7,8 @@
 //! `UPDATE=1 cargo test` writes what comes out; read the diff.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
-use std::fmt::Write as _;
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use protocol::anthropic::{Delta, Event};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use support::pretty;
 
 #[derive(Deserialize)]
 struct RequestCase {
@@ -126,49 +128,6 @@ fn outcome(case: &RequestCase) -> String {
         asked.stream,
         asked.store
     )
-}
-
-/// Indents JSON text without touching order, numbers or strings.
-fn pretty(text: &str) -> String {
-    let (mut out, mut depth, mut in_string, mut escaped) = (String::new(), 0_usize, false, false);
-    let mut chars = text.chars().peekable();
-    let line = |out: &mut String, depth: usize| write!(out, "\n{}", "  ".repeat(depth)).unwrap();
-    while let Some(c) = chars.next() {
-        if in_string {
-            out.push(c);
-            in_string = escaped || c != '"';
-            escaped = c == '\\' && !escaped;
-            continue;
-        }
-        match c {
-            '"' => {
-                in_string = true;
-                out.push(c);
-            }
-            '{' | '[' => {
-                out.push(c);
-                if matches!(chars.peek(), Some('}' | ']')) {
-                    out.extend(chars.next());
-                } else {
-                    depth += 1;
-                    line(&mut out, depth);
-                }
-            }
-            '}' | ']' => {
-                depth -= 1;
-                line(&mut out, depth);
-                out.push(c);
-            }
-            ',' => {
-                out.push(c);
-                line(&mut out, depth);
-            }
-            ':' => out += ": ",
-            c if c.is_whitespace() => {}
-            c => out.push(c),
-        }
-    }
-    out + "\n"
 }
 
 #[test]
