@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 
 use outcrop_convert::fold::fold;
 use outcrop_convert::openai::responses::{
-    Asked, History, Options, Recall, Reply, Stream, Turn, compact, parse, request, response, turn,
+    Asked, History, Options, Recall, Reply, Stream, Turn, answer, compact, parse, request, response, turn,
 };
 use outcrop_convert::unfold::unfold;
+use outcrop_convert::{converse, native};
 use proptest::prelude::*;
 use protocol::anthropic::response::Message;
 use protocol::anthropic::{Delta, Event};
@@ -205,7 +206,7 @@ fn answers_are_converted_as_the_fixtures_say() {
         check(&case, "out.sse", &sse, &mut failed);
         let Some(message) = message else { continue };
         let reply = reply();
-        let whole = serde_json::to_string(&response(&message, &recall, &reply)).unwrap();
+        let whole = String::from_utf8(response(&message, &recall, &reply)).unwrap();
         assert_eq!(last_response(&sse), serde_json::from_str::<Value>(&whole).unwrap(), "{}", case.display());
         check(&case, "out.json", &pretty(&whole), &mut failed);
     }
@@ -412,7 +413,7 @@ proptest! {
     fn a_stream_tells_what_the_whole_answer_tells_wherever_it_is_cut(message in message(), length in 1..9_usize) {
         let recall = tools();
         let reply = reply();
-        let whole = serde_json::to_value(response(&message, &recall, &reply)).unwrap();
+        let whole = serde_json::to_value(answer(&message, &recall, &reply)).unwrap();
         let events = events_of(message);
         for events in [&events, &cut(&events, length)] {
             let sse = streamed(&recall, events, None);
@@ -433,7 +434,7 @@ proptest! {
     fn what_an_answer_gave_comes_back_as_it_was(message in message()) {
         let recall = tools();
         let reply = reply();
-        let output = serde_json::to_value(response(&message, &recall, &reply)).unwrap()["output"].take();
+        let output = serde_json::to_value(answer(&message, &recall, &reply)).unwrap()["output"].take();
         let mut input = vec![json!({"role": "user", "content": "go"})];
         input.extend(output.as_array().unwrap().iter().cloned());
         let again = asked(&json!({"model": "m", "input": input, "tools": serde_json::from_str::<Value>(recall.echo.tools.get()).unwrap()}).to_string());
@@ -484,7 +485,7 @@ fn a_stored_turn_goes_before_what_follows_it() {
     ]});
     let message: Message = serde_json::from_value(message).unwrap();
     let reply = reply();
-    let answer = serde_json::to_string(&response(&message, &first.recall, &reply)).unwrap();
+    let answer = String::from_utf8(response(&message, &first.recall, &reply)).unwrap();
     let stored = String::from_utf8(turn::stored(&first.input, &answer).unwrap()).unwrap();
     let turns = [Turn::read(&stored).unwrap()];
     assert_eq!(turns[0].response(), answer);
@@ -540,4 +541,25 @@ fn a_conversation_is_replaced_by_its_summary_and_goes_on_from_it() {
     let silent: Message =
         serde_json::from_value(json!({"id": "msg_1", "model": "m", "content": []})).unwrap();
     assert!(compacting.response(&silent, &reply()).is_none());
+}
+
+#[test]
+fn what_codex_sends_goes_through_both_lanes() {
+    for case in ["codex_begins_a_turn", "codex_goes_on_after_a_call"] {
+        let case = cases("request").into_iter().find(|path| path.ends_with(case)).unwrap();
+        let request: RequestCase = read(&case);
+        let body = String::from_utf8(asked(request.request.get()).body).unwrap();
+        let catalog = catalog::Catalog::builtin();
+        for model in ["openai.gpt-oss-120b-1:0", "qwen.qwen3-coder-480b-a35b-v1:0", "amazon.nova-pro-v1:0"] {
+            let parsed = protocol::anthropic::parse(&body).unwrap();
+            let options = converse::request::Options::default();
+            let converted = converse::request::request(&parsed, catalog.find(model).unwrap(), &options);
+            assert!(converted.is_ok(), "{model}: {converted:?}");
+        }
+        for model in ["claude-sonnet-4-6", "claude-opus-5-5"] {
+            let doc = native::parse(&body).unwrap();
+            let converted = native::request(&doc, catalog.find(model).unwrap(), &native::Options::default());
+            assert!(converted.is_ok(), "{model}: {converted:?}");
+        }
+    }
 }

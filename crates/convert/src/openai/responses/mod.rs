@@ -13,6 +13,6 @@ pub mod stream;
 pub mod turn;
 
 pub use request::{Asked, Options, Wants, convert, parse, request, wants};
-pub use response::{Called, Recall, Reply, response};
+pub use response::{Called, Recall, Reply, answer, response};
 pub use stream::Stream;
 pub use turn::{History, Turn};

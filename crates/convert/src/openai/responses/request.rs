@@ -1,4 +1,21 @@
-//! A request of the Responses API becomes the bytes of a Messages body.
+//! A request of the Responses API becomes the bytes of a Messages body, whatever the model.
+//!
+//! [`request`] is pure: the same body, options and stored turns give the same bytes. What the Messages API has no place for
+//! is left out and listed as a [`Loss`]; what must not be ignored is a [`Refusal`] that names the parameter.
+//!
+//! Stated policies, where more than one would do:
+//! * `instructions`, and system and developer messages in front, are the system prompt; later ones stay where they are.
+//!   Instructions are those of this request alone, as OpenAI has it; items of earlier turns come before the new ones.
+//! * A tool of a namespace is called `namespace__name` upstream, and by both names in the answer. What the namespace says
+//!   of its tools is told at the first of them.
+//! * Tools that OpenAI runs are left out (a `Loss`), unless a tool must be called (`tool_choice: required`, or that tool).
+//!   A web search that may not leave OpenAI's cache is left out without a word. Items of such tools in the history are a
+//!   `Loss`; items of a type that nobody knows are refused.
+//! * Reasoning comes back from `encrypted_content` of our own making, signed as it was, and is in every answer whether it
+//!   is asked for or not: without it a tool loop of a thinking model breaks. Another vendor's is a `Loss`.
+//! * `reasoning.effort` `none` and `minimal` switch thinking off; the others ask for adaptive thinking at that effort, and
+//!   for a summary that can be read where `summary` asks for one. `summary` alone switches nothing on.
+//! * A previous response, or `store: true`, where nothing is kept is refused; `store` unsaid is not.
 
 mod echo;
 mod field;

@@ -63,8 +63,15 @@ impl Recall {
     }
 }
 
+/// Converts a whole answer to the bytes of the reply.
+pub fn response(message: &Message, recall: &Recall, reply: &Reply) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    protocol::openai::write_json(&mut out, &answer(message, recall, reply));
+    out
+}
+
 /// Converts a whole answer.
-pub fn response<'a>(message: &Message, recall: &'a Recall, reply: &'a Reply) -> Response<'a> {
+pub fn answer<'a>(message: &Message, recall: &'a Recall, reply: &'a Reply) -> Response<'a> {
     let ending = Ending::of(message.stop_reason.as_ref());
     let items = items(&message.content, recall, reply);
     let last = items.len().saturating_sub(1);
