@@ -33,7 +33,6 @@ use protocol::raw::Extra;
 
 use super::response::Recall;
 use super::turn::History;
-use crate::openai::cache::Caching;
 use crate::openai::conversation::{Conversation, Turns, text};
 use crate::openai::format::{ANY_OBJECT, Format};
 use crate::openai::{Notes, Paths, effort, parameter, refusal};
@@ -137,9 +136,9 @@ pub fn convert(request: &Request<'_>, options: &Options<'_>) -> Result<Asked, Re
     field::lose(request, notes);
     let items = all_items(request, options)?;
     let names = Names::of(request.tools.as_deref().unwrap_or_default(), &items);
-    let offer::Offer { mut tools, tool_choice, custom } = offer::offer(notes, request, &names)?;
+    let mut caching = field::caching(request)?;
+    let offer::Offer { mut tools, tool_choice, custom } = offer::offer(notes, &mut caching, request, &names)?;
     let format = field::output_format(request, notes)?;
-    let mut caching = Caching::new("", None, false)?;
     let conversation = conversation(request, &format, &items, Items::new(&names, notes, &mut caching))?;
     let turns = conversation.finish(notes).map_err(|refused| refusal("input", refused.message))?;
     let Turns { mut system, mut messages } = turns;

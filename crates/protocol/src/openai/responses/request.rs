@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::item::Item;
 use super::tool::Tool;
+use crate::openai::chat::request::PromptCacheOptions;
 use crate::openai::tool::ToolChoice;
 use crate::raw::{Absent, Fault, Number, Raw, Read, Shape, Slot, open_object, tagged_union};
 
@@ -67,6 +68,10 @@ open_object! {
         safety_identifier: Option<Cow<'a, str>> = "safety_identifier",
         /// What requests with the same beginning have in common.
         prompt_cache_key: Option<Cow<'a, str>> = "prompt_cache_key",
+        /// Whether the caller sets its cache markers itself.
+        prompt_cache_options: Option<PromptCacheOptions<'a>> = "prompt_cache_options",
+        /// Extension: how long a cached prefix lives, `5m` or `1h`.
+        cache_ttl: Option<Cow<'a, str>> = "cache_ttl",
         /// `in_memory` or `24h`.
         prompt_cache_retention: Option<Cow<'a, str>> = "prompt_cache_retention",
         /// Labels of the caller's.

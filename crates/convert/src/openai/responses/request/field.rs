@@ -9,6 +9,7 @@ use protocol::raw::Raw;
 use super::echo::summary;
 use super::{Options, PREVIOUS};
 use crate::Refusal;
+use crate::openai::cache::Caching;
 use crate::openai::format::{Format as Wanted, Schema};
 use crate::openai::parameter::Asker;
 use crate::openai::{Notes, effort, format, refusal};
@@ -27,6 +28,12 @@ pub(super) fn max_tokens(
         Some(0) => Err(refusal(AT, "Input should be greater than or equal to 1")),
         Some(most) => Ok(most),
     }
+}
+
+/// How the prompt is cached.
+pub(super) fn caching(request: &Request<'_>) -> Result<Caching, Refusal> {
+    let mode = request.prompt_cache_options.as_ref().and_then(|options| options.mode.as_deref());
+    Caching::new("cache_ttl", request.cache_ttl.as_deref(), mode == Some("explicit"))
 }
 
 /// Who asks, as its members have it.
@@ -85,7 +92,14 @@ pub(super) fn lose(request: &Request<'_>, notes: &mut Notes) {
     for (path, lost) in [
         ("max_tool_calls", request.max_tool_calls.is_some()),
         ("prompt_cache_key", request.prompt_cache_key.is_some()),
-        ("prompt_cache_retention", request.prompt_cache_retention.is_some()),
+        (
+            "prompt_cache_retention",
+            request.prompt_cache_retention.as_deref().is_some_and(|word| word != "in_memory"),
+        ),
+        (
+            "prompt_cache_options.ttl",
+            request.prompt_cache_options.as_ref().is_some_and(|caching| caching.ttl.is_some()),
+        ),
         ("truncation", request.truncation.as_deref().is_some_and(|word| word != "disabled")),
         ("text.verbosity", verbosity.is_some_and(|word| word != "medium")),
     ] {
@@ -95,6 +109,9 @@ pub(super) fn lose(request: &Request<'_>, notes: &mut Notes) {
     }
     if let Some(text) = &request.text {
         notes.lose_extra("text", &text.extra);
+    }
+    if let Some(caching) = &request.prompt_cache_options {
+        notes.lose_extra("prompt_cache_options", &caching.extra);
     }
     if let Some(reasoning) = &request.reasoning {
         notes.lose_extra("reasoning", &reasoning.extra);

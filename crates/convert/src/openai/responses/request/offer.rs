@@ -11,6 +11,7 @@ use protocol::raw::Extra;
 use super::names::Names;
 use crate::Refusal;
 use crate::openai::Notes;
+use crate::openai::cache::Caching;
 use crate::openai::tool::{self, Choice, Definition, Mode};
 use crate::outcome::reason;
 
@@ -25,11 +26,12 @@ pub(super) struct Offer<'r> {
 /// The tools, and which of them to use.
 pub(super) fn offer<'r>(
     notes: &mut Notes,
+    caching: &mut Caching,
     request: &'r Request<'_>,
     names: &'r Names,
 ) -> Result<Offer<'r>, Refusal> {
     let choice = choice(notes, request, names)?;
-    let definitions = definitions(notes, request, names, choice.mode)?;
+    let definitions = definitions(notes, caching, request, names, choice.mode)?;
     let (tools, custom) = tool::offered(notes, definitions, choice.allowed.as_ref())?;
     let parallel = request.parallel_tool_calls;
     let tool_choice = tool::tool_choice(notes, "tool_choice", choice.mode, parallel, tools.is_empty());
@@ -88,6 +90,7 @@ fn allowed_namespace(allowed: &AllowedTool<'_>) -> Option<String> {
 /// then the caller counts on it.
 fn definitions<'r>(
     notes: &mut Notes,
+    caching: &mut Caching,
     request: &'r Request<'_>,
     names: &'r Names,
     mode: Mode<'_>,
@@ -98,7 +101,9 @@ fn definitions<'r>(
         match tool {
             Tool::Namespace(space) => members(notes, &at, space, names, &mut definitions)?,
             Tool::Single(tool) if !is_hosted(tool) || matches!(mode, Mode::Any) => {
-                definitions.push(tool::definition(notes, &at, tool)?);
+                let mut definition = tool::definition(notes, &at, tool)?;
+                definition.tool.cache_control = caching.marker(notes, &at, tool::marker(tool), None);
+                definitions.push(definition);
             }
             // A search that may not leave the vendor's cache finds nothing here that the model could miss.
             Tool::Single(tool)
