@@ -12,8 +12,9 @@
 //!
 //! # The OpenAI API
 //!
-//! The Messages API is the hub. [`openai`] turns a chat completion into the bytes of a Messages body, whatever the model,
-//! which goes on through either lane; and what comes back from there, whole or as events, into OpenAI's answer.
+//! The Messages API is the hub. [`openai`] turns a chat completion, or a request of the Responses API, into the bytes of a
+//! Messages body, whatever the model, which goes on through either lane; and what comes back from there, whole or as
+//! events, into OpenAI's answer.
 //!
 //! ```
 //! use outcrop_convert::openai::chat;

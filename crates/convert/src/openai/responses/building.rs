@@ -151,9 +151,6 @@ impl Building {
 
     /// The item with what is in it.
     pub(super) fn output(&self, status: Status) -> OutputItem {
-        if let Some(done) = &self.done {
-            return done.clone();
-        }
         let id = self.id.clone();
         match &self.kind {
             Kind::Message(Said { text, annotations, .. }) => {

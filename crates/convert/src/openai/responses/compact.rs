@@ -28,7 +28,7 @@ the summary and nothing else.";
 /// A conversation that is to be compacted.
 #[derive(Debug)]
 pub struct Compacting {
-    /// The request for the summary. Its answer is not for the caller: see [`response`].
+    /// The request for the summary. Its answer is not for the caller: see [`Self::response`].
     pub asked: Asked,
     /// What is kept before the summary, and what after it.
     kept: (Vec<Json>, Vec<Json>),
@@ -37,7 +37,8 @@ pub struct Compacting {
 /// Converts a request for compaction: its members are those of a request for an answer. The ids of what is kept are made of
 /// the reply's.
 pub fn request(request: &Request<'_>, options: &Options<'_>, reply: &Reply) -> Result<Compacting, Refusal> {
-    let mut items: Vec<Item<'_>> = all_items(request, options)?.into_iter().map(|(item, _)| item).collect();
+    let mut items: Vec<Item<'_>> =
+        all_items(request, options)?.into_iter().map(|(item, _)| item.into_owned()).collect();
     let unanswered = items.iter().rev().take_while(|item| is_said_by(item, &[Role::User])).count();
     // Nothing but messages of the user's: then it is they who are too long.
     let operators = items.iter().filter(|item| is_said_by(item, &[Role::System, Role::Developer])).count();

@@ -1,6 +1,6 @@
 //! The Responses API ⇄ Messages.
 //!
-//! [`request`] makes the bytes of a Messages body; [`response`] and [`Stream`] make of a Messages answer what the caller
+//! [`request()`] makes the bytes of a Messages body; [`response()`] and [`Stream`] make of a Messages answer what the caller
 //! reads. An item's id is made of the reply's id and the item's place, so that events, the whole response and a stored
 //! turn name it alike without anything being remembered.
 

@@ -1,6 +1,6 @@
 //! A request of the Responses API becomes the bytes of a Messages body, whatever the model.
 //!
-//! [`request`] is pure: the same body, options and stored turns give the same bytes. What the Messages API has no place for
+//! [`request()`] is pure: the same body, options and stored turns give the same bytes. What the Messages API has no place for
 //! is left out and listed as a [`Loss`]; what must not be ignored is a [`Refusal`] that names the parameter.
 //!
 //! Stated policies, where more than one would do:
@@ -194,7 +194,7 @@ pub fn convert(request: &Request<'_>, options: &Options<'_>) -> Result<Asked, Re
 fn conversation<'r>(
     request: &'r Request<'_>,
     format: &Format<'_>,
-    items: &'r [(Item<'_>, String)],
+    items: &'r [Placed<'_>],
     mut putting: Items<'r, '_>,
 ) -> Result<Conversation<'r>, Refusal> {
     if let Some(instructions) = request.instructions.as_deref().filter(|text| !text.is_empty()) {
@@ -210,10 +210,13 @@ fn conversation<'r>(
 }
 
 /// What is new, as it is stored.
-fn new_items(items: &[(Item<'_>, String)]) -> String {
+fn new_items(items: &[Placed<'_>]) -> String {
     let new: Vec<_> = items.iter().filter(|(_, at)| at != PREVIOUS).map(|(item, _)| item).collect();
     serde_json::to_string(&new).unwrap_or_default()
 }
+
+/// An item, and its place.
+type Placed<'r> = (Cow<'r, Item<'r>>, String);
 
 /// The place of everything that comes from stored turns.
 const PREVIOUS: &str = "previous_response_id";
@@ -222,10 +225,11 @@ const PREVIOUS: &str = "previous_response_id";
 pub(super) fn all_items<'r>(
     request: &'r Request<'r>,
     options: &Options<'r>,
-) -> Result<Vec<(Item<'r>, String)>, Refusal> {
+) -> Result<Vec<Placed<'r>>, Refusal> {
     let mut items = Vec::new();
     if request.previous_response_id.is_some() {
-        items.extend(options.history.items()?.into_iter().map(|item| (item, PREVIOUS.to_owned())));
+        items
+            .extend(options.history.items()?.into_iter().map(|item| (Cow::Owned(item), PREVIOUS.to_owned())));
     }
     match &request.input {
         None => {}
@@ -238,14 +242,14 @@ pub(super) fn all_items<'r>(
                 phase: None,
                 extra: Extra::default(),
             };
-            items.push((Item::Message(message), "input".to_owned()));
+            items.push((Cow::Owned(Item::Message(message)), "input".to_owned()));
         }
         Some(Input::Items(given)) => {
             for (index, item) in given.iter().enumerate() {
                 let at = format!("input.{index}");
                 let item = match item {
-                    Item::Reference(reference) => options.history.find(reference, &at)?,
-                    other => other.clone(),
+                    Item::Reference(reference) => Cow::Owned(options.history.find(reference, &at)?),
+                    other => Cow::Borrowed(other),
                 };
                 items.push((item, at));
             }

@@ -121,17 +121,17 @@ impl Stream {
     }
 
     /// The response by now: once the stream is finished, as its last event told it.
-    pub fn response(&self) -> Response<'_> {
+    pub fn response<'s>(&'s self) -> Response<'s> {
         let ending = match (&self.error, self.phase) {
             (Some(error), _) => Ending::Failed(error.clone()),
             (None, Phase::Over) => Ending::of(self.stop.as_ref()),
             (None, Phase::Waiting | Phase::Streaming) => Ending::Open,
         };
-        let output = |item: &'_ Building| match &item.done {
-            Some(done) => done.clone(),
-            None => item.output(ending.last_item()),
+        let output = |item: &'s Building| match &item.done {
+            Some(done) => Cow::Borrowed(done),
+            None => Cow::Owned(item.output(ending.last_item())),
         };
-        let output = self.items.iter().map(|item| Cow::Owned(output(item))).collect();
+        let output = self.items.iter().map(output).collect();
         Outcome { ending, output, usage: &self.usage }.response(&self.recall, &self.reply)
     }
 

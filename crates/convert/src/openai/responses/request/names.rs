@@ -4,6 +4,7 @@ use protocol::openai::responses::Item;
 use protocol::openai::responses::tool::Tool;
 
 use super::super::response::Called;
+use super::Placed;
 use crate::converse::request::name::hex;
 
 /// The longest name that every upstream takes.
@@ -24,7 +25,7 @@ struct Known {
 
 impl Names {
     /// Of the tools on offer, and of the calls in the history, whose tools may not be on offer any more.
-    pub(super) fn of(tools: &[Tool<'_>], items: &[(Item<'_>, String)]) -> Self {
+    pub(super) fn of(tools: &[Tool<'_>], items: &[Placed<'_>]) -> Self {
         let mut names = Self::default();
         let mut taken: Vec<&str> = Vec::new();
         for tool in tools {
@@ -40,7 +41,7 @@ impl Names {
             }
         }
         for (item, _) in items {
-            match item {
+            match &**item {
                 Item::FunctionCall(call) => names.call(&taken, call.namespace.as_deref(), &call.name),
                 Item::CustomToolCall(call) => names.call(&taken, call.namespace.as_deref(), &call.name),
                 Item::Message(_)
