@@ -54,7 +54,46 @@ impl Reply {
     }
 }
 
+/// An error in OpenAI's envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAiError {
+    /// HTTP status.
+    pub status: u16,
+    /// `error.type`.
+    pub kind: String,
+    /// `error.code`.
+    pub code: Option<String>,
+    /// `error.param`.
+    pub param: Option<String>,
+    /// `error.message`.
+    pub message: String,
+}
+
+impl Reply {
+    /// The error in OpenAI's envelope, whose parts are checked.
+    pub fn openai_error(&self) -> OpenAiError {
+        let body = self.json();
+        let error = body["error"].as_object().unwrap_or_else(|| panic!("{body}"));
+        let mut names: Vec<_> = error.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["code", "message", "param", "type"], "{body}");
+        let part = |name: &str| error[name].as_str().map(str::to_owned);
+        OpenAiError {
+            status: self.status,
+            kind: part("type").unwrap(),
+            code: part("code"),
+            param: part("param"),
+            message: part("message").unwrap(),
+        }
+    }
+}
+
 impl Caller {
+    /// A caller that presents its key as OpenAI's clients do.
+    pub fn bearer(addr: SocketAddr, key: &str) -> Self {
+        Self { addr, headers: vec![("authorization".to_owned(), format!("Bearer {key}"))] }
+    }
+
     /// A caller with a key.
     pub fn new(addr: SocketAddr, key: &str) -> Self {
         Self { addr, headers: vec![("x-api-key".to_owned(), key.to_owned())] }
@@ -81,6 +120,11 @@ impl Caller {
 
     /// Posts a Messages request to another path.
     pub async fn messages_at(&self, path: &str, body: &Value) -> Reply {
+        self.post(path, body.to_string().as_bytes()).await
+    }
+
+    /// Posts a request of the OpenAI API: `/v1/…`.
+    pub async fn openai(&self, path: &str, body: &Value) -> Reply {
         self.post(path, body.to_string().as_bytes()).await
     }
 

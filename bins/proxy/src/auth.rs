@@ -100,13 +100,13 @@ fn seconds(at: Timestamp) -> String {
 
 /// The wording is Anthropic's; which limit it was stands beside it.
 fn limited(gate: Gate, wait: Duration) -> ApiError {
-    let details = match gate {
-        Gate::Requests => r#"{"limit":"requests"}"#,
-        Gate::Tokens => r#"{"limit":"tokens"}"#,
-        Gate::Concurrency => r#"{"limit":"concurrency"}"#,
+    let (kind, details) = match gate {
+        Gate::Requests => (Kind::RateLimit, r#"{"limit":"requests"}"#),
+        Gate::Tokens => (Kind::TokenLimit, r#"{"limit":"tokens"}"#),
+        Gate::Concurrency => (Kind::RateLimit, r#"{"limit":"concurrency"}"#),
     };
     let message = format!("Rate limit exceeded. Try again in {} seconds.", whole_seconds(wait));
-    let error = ApiError::new(Kind::RateLimit, message).retry_after(Some(wait));
+    let error = ApiError::new(kind, message).retry_after(Some(wait));
     ApiError { details: Some(details), ..error }
 }
 

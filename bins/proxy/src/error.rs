@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     TooLarge,
     /// Limits of ours, throttling or quotas upstream.
     RateLimit,
+    /// Our limit of tokens.
+    TokenLimit,
     /// A deadline passed, the model's or ours.
     Timeout,
     /// The model failed, our credentials were refused, the upstream was unreadable or out of reach.
@@ -91,6 +93,9 @@ impl Kind {
             Self::RateLimit => {
                 (429, "rate_limit_error", "requests", Some("rate_limit_exceeded"), "ThrottlingException")
             }
+            Self::TokenLimit => {
+                (429, "rate_limit_error", "tokens", Some("rate_limit_exceeded"), "ThrottlingException")
+            }
             Self::Timeout => (504, "timeout_error", "server_error", Some("timeout"), "ModelTimeoutException"),
             Self::BadGateway => (502, "api_error", "server_error", None, "InternalServerException"),
             // 529 is never sent: clients retry it less than 503.
@@ -134,7 +139,7 @@ impl Kind {
 
     fn default_wait(self) -> Option<Duration> {
         match self {
-            Self::Overloaded | Self::RateLimit => Some(Duration::from_secs(1)),
+            Self::Overloaded | Self::RateLimit | Self::TokenLimit => Some(Duration::from_secs(1)),
             Self::Unavailable => Some(Duration::from_secs(5)),
             Self::Invalid
             | Self::ContextTooLong

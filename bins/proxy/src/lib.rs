@@ -5,12 +5,14 @@
 //! off, `fetch` gets what stands behind URLs · `profiles` finds the model that an ARN hides · `lane` knows the two ways to and from Bedrock ·
 //! `targets` says where it may go and in which order, `tour` when it moves on, `upstream` makes the call · `stream` relays what comes · `error` is the one table of what goes wrong.
 //!
-//! Beside it: `refresh` reads the operator's rows anew, `betas` says what they decide about flags · `count_tokens` counts and runs nothing · `ingress` takes Bedrock's own operations, bytes in and frames out.
+//! Beside it: `refresh` reads the operator's rows anew, `betas` says what they decide about flags · `count_tokens` counts and runs nothing · `embeddings` makes vectors, in several calls where the model needs them · `ingress` takes Bedrock's own operations, bytes in and frames out.
 
 mod auth;
 mod betas;
 mod cors;
 mod count_tokens;
+mod debug;
+mod embeddings;
 mod encoding;
 mod error;
 mod fetch;

@@ -4,30 +4,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use catalog::ServiceTier;
-use convert::Ttl;
 use convert::converse::Reply;
 use convert::native;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use convert::{Loss, Ttl};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use httpd::{BodyError, RequestBody, Response};
 use policy::{Admission, Ask, Caller, Denial, End, Marks, Now};
 use store::RowStatus;
 
+use crate::debug::Debug;
 use crate::encoding;
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
 use crate::lane::{Answer, Prepared};
 use crate::profiles;
-use crate::record::{Record, lane_name};
-use crate::refusal;
+use crate::record::Record;
 use crate::request_id::message_id;
 use crate::stream;
 use crate::switches;
 use crate::targets;
 use crate::tiers;
-use crate::tour::Served;
 use crate::upstream::{self, Job};
 use crate::wishes::Wishes;
 
@@ -71,8 +69,8 @@ pub(crate) async fn create(
     };
     let prepared = if embedded.is_none() { job.prepare(&doc) } else { job.prepare_anew() }?;
     admission.sent(prepared.tier, prepared.cache_ttl);
-    note_losses(gateway, &prepared);
-    let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job, &prepared));
+    note_losses(gateway, &prepared.losses);
+    let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job.resolution, &prepared.losses));
     let first = job.first(&prepared);
     upstream::sending(record, &job.resolution, &first.place);
     // Where the first of the plan is passed over, this is another one.
@@ -220,7 +218,7 @@ pub(crate) async fn admit(
     mut ask: Ask,
 ) -> Result<Admission, ApiError> {
     // The same for both: they may be swapped between.
-    let tables = gateway.shared.policy.tables();
+    let tables = ask.tables.take().unwrap_or_else(|| gateway.shared.policy.tables());
     ask.base_model = profiles::behind(gateway, tables.catalog(), &ask.model, context.now.mono).await?;
     ask.tables = Some(tables);
     // Not the instant at which the request began: its body may have taken long, and a budget's day ends by the clock.
@@ -315,62 +313,10 @@ pub(crate) fn beta_headers(headers: &HeaderMap) -> Vec<String> {
     lines.filter_map(|line| line.to_str().ok()).map(str::to_owned).collect()
 }
 
-fn note_losses(gateway: &Gateway, prepared: &Prepared) {
-    for loss in &prepared.losses {
+/// Counts what could not be carried.
+pub(crate) fn note_losses(gateway: &Gateway, losses: &[Loss]) {
+    for loss in losses {
         gateway.metrics.loss(loss.reason);
         tracing::debug!(path = loss.path, reason = loss.reason, "a part of the request was not carried");
-    }
-}
-
-/// The `x-outcrop-*` headers, for those who ask.
-pub(crate) struct Debug {
-    model: String,
-    losses: String,
-}
-
-impl Debug {
-    fn wanted(gateway: &Gateway, context: &Context) -> bool {
-        let asked = context.headers.get("x-outcrop-debug").is_some_and(|value| value == "1");
-        asked || gateway.shared.settings.observe.debug_headers.0
-    }
-
-    fn new(job: &Job, prepared: &Prepared) -> Self {
-        let losses: Vec<_> =
-            prepared.losses.iter().map(|loss| format!("{}={}", loss.path, loss.reason)).collect();
-        Self {
-            model: refusal::scrubbed(&job.resolution.upstream_id),
-            losses: losses
-                .join("; ")
-                .chars()
-                .filter(|c| c.is_ascii_graphic() || *c == ' ')
-                .take(4000)
-                .collect(),
-        }
-    }
-
-    pub(crate) fn apply(
-        &self,
-        headers: &mut HeaderMap,
-        served: &Served,
-        tier: ServiceTier,
-        attempts: u32,
-        upstream_request_id: Option<&str>,
-    ) {
-        let mut put = |name: &'static str, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        };
-        match &served.moved {
-            Some(there) => put("x-outcrop-model", &refusal::scrubbed(&there.upstream_id)),
-            None => put("x-outcrop-model", &self.model),
-        }
-        put("x-outcrop-lane", lane_name(served.way.lane()));
-        put("x-outcrop-route", served.way.name());
-        put("x-outcrop-target", &served.place.target);
-        put("x-outcrop-tier", tier.name());
-        put("x-outcrop-attempts", &attempts.to_string());
-        put("x-outcrop-upstream-request-id", upstream_request_id.unwrap_or_default());
-        put("x-outcrop-loss", &self.losses);
     }
 }

@@ -56,6 +56,7 @@ fn is_overflow(message: &str) -> bool {
     const WORDINGS: &[&str] = &[
         "prompt is too long",
         "input is too long",
+        "too many input tokens",
         "input tokens exceeded",
         "maximum context length",
         "context length exceeded",

@@ -16,6 +16,7 @@ pub(crate) enum Dialect {
 pub(crate) enum Route {
     Messages,
     CountTokens,
+    Embeddings,
     Models,
     Model(String),
     Health,
@@ -48,6 +49,7 @@ impl Route {
         match self {
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
+            Self::Embeddings => "embeddings",
             Self::Models | Self::Model(_) => "models",
             Self::Health | Self::Live | Self::Ready => "health",
             Self::Metrics => "metrics",
@@ -116,6 +118,7 @@ impl Route {
         match rest {
             "/messages" => post(method, Self::Messages),
             "/messages/count_tokens" => post(method, Self::CountTokens),
+            "/embeddings" => post(method, Self::Embeddings),
             "/models" => get(method, Self::Models),
             _ => {
                 if let Some(id) = rest.strip_prefix("/models/") {
@@ -202,6 +205,8 @@ mod tests {
             ("POST", "/anthropic/v1/messages", Route::Messages),
             ("POST", "/v1/messages/count_tokens", Route::CountTokens),
             ("POST", "/anthropic/v1/messages/count_tokens", Route::CountTokens),
+            ("POST", "/v1/embeddings", Route::Embeddings),
+            ("POST", "/openai/v1/embeddings", Route::Embeddings),
             ("HEAD", "/", Route::Root),
             ("GET", "/v1/models", Route::Models),
             ("GET", "/openai/v1/models", Route::Models),

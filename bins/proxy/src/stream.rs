@@ -17,11 +17,12 @@ use store::RowStatus;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
+use crate::debug::Debug;
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held, Phase};
 use crate::handle::Context;
 use crate::lane::{Answer, Decoder, Prepared, Said};
-use crate::messages::{Debug, failure, note_failed};
+use crate::messages::{failure, note_failed};
 use crate::record::Record;
 use crate::refusal::api_error;
 use crate::request_id::RequestId;

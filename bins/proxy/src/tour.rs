@@ -151,6 +151,13 @@ impl Served {
     pub(crate) fn note(&self, admission: &mut Admission, record: &mut Record) {
         if let Some(resolution) = &self.moved {
             admission.goes_to(&self.place, resolution);
+        }
+        self.note_in(record);
+    }
+
+    /// Has it logged.
+    pub(crate) fn note_in(&self, record: &mut Record) {
+        if let Some(resolution) = &self.moved {
             record.goes_to(&self.place, resolution);
         }
     }

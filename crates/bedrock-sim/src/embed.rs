@@ -11,15 +11,30 @@ use crate::reject::Reject;
 use crate::routes::Call;
 use crate::usage::{Usage, tokens};
 
+/// Bytes of a text that Titan takes, and characters of one that Cohere's third generation takes.
+const TITAN_BYTES: usize = 50_000;
+const COHERE_CHARACTERS: usize = 2048;
+
 /// Answers.
-pub(crate) fn answer(call: &Call<'_>, model: &'static Model) -> Result<Response, Reject> {
+pub(crate) async fn answer(call: &Call<'_>, model: &'static Model) -> Result<Response, Reject> {
     let body = parse(call.body)?;
+    for fault in &call.directives(&said(&body)).faults {
+        if let Some(response) = call.early(fault).await {
+            return Ok(response);
+        }
+    }
     let (json, count) =
         if model.id.starts_with("cohere.") { cohere(call, model, &body)? } else { titan(model, &body)? };
     call.state.answered(call.serial, &Usage { input: count, ..Usage::default() });
     let mut response = call.json(json);
     response.headers_mut().insert("x-amzn-bedrock-input-token-count", HeaderValue::from(count));
     Ok(response)
+}
+
+/// All texts.
+fn said(body: &Json<'_>) -> String {
+    let texts = body.list("texts").iter().filter_map(Json::as_str);
+    texts.chain(body.text("inputText")).collect::<Vec<_>>().join(" ")
 }
 
 /// The wording of native bodies that are not Claude's.
@@ -48,13 +63,26 @@ fn titan(model: &Model, body: &Json<'_>) -> Result<(String, usize), Reject> {
     if text.is_empty() {
         return Err(malformed("#/inputText: expected minLength: 1, actual: 0"));
     }
+    if text.len() > TITAN_BYTES {
+        return Err(malformed(&format!(
+            "#/inputText: expected maxLength: {TITAN_BYTES}, actual: {}",
+            text.len()
+        )));
+    }
+    let read = tokens(text.len());
+    if read > model.window(false) {
+        return Err(Reject::invalid(format!(
+            "Too many input tokens. Max input tokens: {}, request input token count: {read} ",
+            model.window(false)
+        )));
+    }
     let length = match body.get("dimensions").map(Json::as_int) {
         None if second => 1024,
         None => 1536,
         Some(Some(length @ (256 | 512 | 1024))) => length,
         Some(_) => return Err(malformed("#/dimensions: value not found in enum [256, 512, 1024]")),
     };
-    let count = tokens(text.len());
+    let count = read;
     let mut out = String::from("{\"embedding\":");
     vector(&mut out, text, length);
     put!(out, ",\"inputTextTokenCount\":{count}}}");
@@ -79,6 +107,9 @@ fn cohere(call: &Call<'_>, model: &Model, body: &Json<'_>) -> Result<(String, us
     if texts.is_empty() || texts.len() > 96 {
         return Err(malformed("#/texts: expected 1 to 96 items"));
     }
+    if body.get("embedding_types").is_some_and(|types| !matches!(types, Json::List(_))) {
+        return Err(malformed("#/embedding_types: expected type: JSONArray"));
+    }
     let length = match body.get("output_dimension").map(Json::as_int) {
         None if fourth => 1536,
         None => 1024,
@@ -94,6 +125,12 @@ fn cohere(call: &Call<'_>, model: &Model, body: &Json<'_>) -> Result<(String, us
         let Some(text) = text.as_str().filter(|text| !text.is_empty()) else {
             return Err(malformed(&format!("#/texts/{index}: expected minLength: 1")));
         };
+        let characters = text.chars().count();
+        if !fourth && characters > COHERE_CHARACTERS {
+            return Err(malformed(&format!(
+                "#/texts/{index}: expected maxLength: {COHERE_CHARACTERS}, actual: {characters}"
+            )));
+        }
         if index > 0 {
             vectors.push(',');
             echoed.push(',');

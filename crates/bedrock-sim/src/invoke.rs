@@ -36,7 +36,7 @@ pub(crate) async fn answer(call: &Call<'_>, id: &str, stream: bool) -> Result<Re
     let model = call.model(id)?;
     headers(call, model)?;
     if model.family == Family::Embedding && !stream {
-        return embed::answer(call, model);
+        return embed::answer(call, model).await;
     }
     if !model.is_claude() {
         return Err(Reject::invalid(

@@ -10,7 +10,8 @@ mod rows;
 mod tier;
 
 pub use model::{
-    Band, Caching, Effort, Family, Lane, Model, Price, Route, Sampling, Thinking, ToolIds, TopK,
+    Band, Caching, Effort, Embedding, EmbeddingFormat, Family, Lane, Model, Price, Route, Sampling, Thinking,
+    ToolIds, TopK,
 };
 pub use resolve::{Catalog, Resolution, Scope, Unresolved, is_known, is_known_beta};
 pub use tier::{ServiceTier, Tiers};

@@ -171,6 +171,29 @@ pub struct Band {
     pub price: Price,
 }
 
+/// The format in which an embedding model is asked, on InvokeModel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmbeddingFormat {
+    /// One text a call: <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html>.
+    Titan,
+    /// Several texts a call, and what they are for:
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html>.
+    Cohere,
+}
+
+/// How an embedding model is asked, and what it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embedding {
+    /// Its request and its answer.
+    pub format: EmbeddingFormat,
+    /// Most texts of one call.
+    pub texts: u16,
+    /// Length of its vectors where no other is asked for.
+    pub dimensions: u16,
+    /// Lengths that may be asked for; empty: none may, and the member does not exist.
+    pub choices: &'static [u16],
+}
+
 /// One model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -246,8 +269,8 @@ pub struct Model {
     pub strict_tools: bool,
     /// Whether reasoning of earlier turns may be replayed without a signature.
     pub replays_reasoning: bool,
-    /// Whether this is an embedding model, which no conversation can be held with.
-    pub embedding: bool,
+    /// Of an embedding model, which no conversation can be held with: how it is asked.
+    pub embedding: Option<Embedding>,
     /// Whether Bedrock CountTokens takes the base id.
     pub countable: bool,
     /// `anthropic_beta` flags that this model takes on InvokeModel.

@@ -196,5 +196,5 @@ fn other_families_state_what_they_refuse() {
     assert!(!row("meta.llama3-3-70b-instruct-v1:0").streaming_tools);
     assert!(!row("meta.llama4-scout-17b-instruct-v1:0").forced_tool_choice);
     assert!(row("amazon.nova-pro-v1:0").tiers.flex && !row("amazon.nova-lite-v1:0").tiers.flex);
-    assert!(rows().iter().filter(|model| model.embedding).all(|model| !model.tools));
+    assert!(rows().iter().filter(|model| model.embedding.is_some()).all(|model| !model.tools));
 }

@@ -8,6 +8,7 @@ use catalog::{Lane, Resolution, ServiceTier};
 use store::{CacheTtl, PicoUsd, RowStatus, UsageRow};
 
 use crate::gauge::Permit;
+use crate::parts::{Ended, Part};
 use crate::purse::Hold;
 use crate::{Ask, Book, BudgetWarning, Caller, Now, Rates, Tables, Weights, cost, tier};
 
@@ -70,27 +71,29 @@ pub struct Admission {
     call: Box<Call>,
 }
 
-struct Call {
+pub(crate) struct Call {
     caller: Arc<Caller>,
-    resolution: Resolution,
+    pub(crate) resolution: Resolution,
     /// What the call goes by, whatever changes meanwhile.
-    tables: Arc<Tables>,
-    ask: Ask,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) ask: Ask,
     place: Place,
     at: Now,
     rates: Rates,
-    weights: Weights,
+    pub(crate) weights: Weights,
     /// Until it is settled.
-    permit: Option<Permit>,
+    pub(crate) permit: Option<Permit>,
     /// Until it is settled.
-    hold: Option<Hold>,
-    book: Book,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) book: Book,
     /// Whether a row is owed.
     owed: bool,
     tokens: Option<Tokens>,
     /// The tier that it is sent for, and in the end was served by.
-    tier: ServiceTier,
+    pub(crate) tier: ServiceTier,
     cache_ttl: Option<CacheTtl>,
+    /// Of an admission for several calls.
+    pub(crate) parts: Vec<Part>,
     /// Bytes of text that reached the caller, for answers whose usage never came.
     text_bytes: u64,
     attempts: u32,
@@ -128,6 +131,7 @@ impl Admission {
             tokens: None,
             tier: ServiceTier::Default,
             cache_ttl: None,
+            parts: Vec::new(),
             text_bytes: 0,
             attempts: 0,
             upstream_request_id: None,
@@ -224,6 +228,18 @@ impl Admission {
         self.call.tokens = Some(tokens);
     }
 
+    /// One of several calls begins, of about so many input tokens: like [`called`](Self::called), but each has a row of its
+    /// own, and this is its place among them.
+    pub fn begin(&mut self, input_estimate: u64, now: Instant) -> usize {
+        self.call.owed = true;
+        self.call.begin(input_estimate, now)
+    }
+
+    /// One of several calls has ended.
+    pub fn ended(&mut self, part: usize, ended: Ended, now: Instant) {
+        self.call.ended(part, ended, now);
+    }
+
     /// Books the call and returns what was booked.
     pub fn settle(mut self, end: End, now: Instant) -> Tokens {
         self.call.end(end, now)
@@ -234,6 +250,9 @@ impl Call {
     /// Settles with the limits and writes the row, once.
     fn end(&mut self, end: End, now: Instant) -> Tokens {
         let owed = take(&mut self.owed);
+        if owed && !self.parts.is_empty() {
+            return self.end_parts(&end, now);
+        }
         let (tokens, estimated) = if owed { self.counts(&end) } else { (Tokens::default(), false) };
         if let Some(permit) = self.permit.take() {
             permit.settle(self.weights.count(self.resolution.model, &tokens), now);
@@ -280,12 +299,16 @@ impl Call {
 
     /// What was used, at the price of the id that was called in the end and of the tier that served.
     fn cost(&self, tokens: &Tokens) -> Option<PicoUsd> {
-        let (tariff, _) = self.tables.tariff(&self.resolution)?;
-        Some(cost(&tariff, &self.resolution, tokens, self.tier))
+        self.cost_at(&self.resolution, tokens)
+    }
+
+    pub(crate) fn cost_at(&self, resolution: &Resolution, tokens: &Tokens) -> Option<PicoUsd> {
+        let (tariff, _) = self.tables.tariff(resolution)?;
+        Some(cost(&tariff, resolution, tokens, self.tier))
     }
 
     /// The part of the row that says who called what; its texts are moved out, because a call is booked once.
-    fn identity(&mut self) -> UsageRow {
+    pub(crate) fn identity(&mut self) -> UsageRow {
         let lane = match self.resolution.lane() {
             Lane::Native => "native",
             Lane::Converse => "converse",

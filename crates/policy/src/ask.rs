@@ -55,7 +55,7 @@ impl Ask {
 
     /// What is asked for beyond the model's own limit is never made, and who asks for no number gets that limit.
     pub(crate) fn most_output(&self, resolution: &Resolution) -> u64 {
-        let most = if resolution.model.embedding { 0 } else { resolution.model.max_output.into() };
+        let most = if resolution.model.embedding.is_some() { 0 } else { resolution.model.max_output.into() };
         self.max_tokens.map_or(most, |asked| asked.min(most))
     }
 }

@@ -23,6 +23,7 @@ mod gauge;
 pub mod glob;
 mod keys;
 mod meter;
+mod parts;
 mod price;
 mod purse;
 mod rate;
@@ -47,6 +48,7 @@ pub use caller::{Caller, Standing};
 pub use denial::Denial;
 pub use draw::Sharing;
 pub use gauge::{Gate, RateConfig, Rates};
+pub use parts::Ended;
 pub use price::{Figures, Tariff, cost, listed};
 pub use rate::Level;
 pub use tables::{PricedBy, Rows, Tables, UnpricedModels};
@@ -214,16 +216,7 @@ impl Policy {
     /// enough for the request.
     pub async fn admit(&self, caller: &Arc<Caller>, mut ask: Ask, now: Now) -> Result<Admission, Denial> {
         let tables = ask.tables.take().unwrap_or_else(|| self.tables());
-        let unknown = || Denial::UnknownModel { model: ask.model.clone() };
-        let Config { scope, place, allow_unknown_models, .. } = &self.config;
-        let behind = ask.base_model.as_deref();
-        let resolution = tables
-            .catalog()
-            .resolve_behind(&ask.model, behind, *scope, &place.region, *allow_unknown_models)
-            .map_err(|_| unknown())?;
-        if !caller.may_use(&resolution.base_id) {
-            return Err(Denial::ModelNotAllowed { model: ask.model });
-        }
+        let resolution = self.resolve(&tables, caller, &ask)?;
         let tariff = tables.tariff(&resolution).map(|(tariff, _)| tariff);
         let unpriced = self.config.unpriced;
         // To count costs nothing.
@@ -239,8 +232,23 @@ impl Policy {
         let ask = Ask { tier: Some(tier), ..ask };
         let hold = self.fund(caller, &ask, &resolution, (&tables, tariff.as_ref()), now).await?;
         let grant = Grant { tables, permit, rates, weights: self.config.rates.weights, hold };
-        let place = place.clone();
+        let place = self.config.place.clone();
         Ok(Admission::new(Arc::clone(caller), resolution, ask, place, now, grant, Arc::clone(&self.book)))
+    }
+
+    /// What the model's name means, where the caller's lists allow it: the first of the gates, for those who have to know
+    /// before the others are asked.
+    pub fn resolve(&self, tables: &Tables, caller: &Caller, ask: &Ask) -> Result<Resolution, Denial> {
+        let Config { scope, place, allow_unknown_models, .. } = &self.config;
+        let behind = ask.base_model.as_deref();
+        let resolution = tables
+            .catalog()
+            .resolve_behind(&ask.model, behind, *scope, &place.region, *allow_unknown_models)
+            .map_err(|_| Denial::UnknownModel { model: ask.model.clone() })?;
+        if !caller.may_use(&resolution.base_id) {
+            return Err(Denial::ModelNotAllowed { model: ask.model.clone() });
+        }
+        Ok(resolution)
     }
 
     /// Holds the most that the call can cost, where the caller has a budget. Counting costs nothing.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use catalog::{Catalog, Scope, ServiceTier};
 use outcrop_policy::{
-    Admission, Ask, Caller, Config, Denial, End, Gate, Now, Place, Policy, RateConfig, Rows, Tables, Tokens,
-    UnpricedModels,
+    Admission, Ask, Caller, Config, Denial, End, Ended, Gate, Now, Place, Policy, RateConfig, Rows, Tables,
+    Tokens, UnpricedModels,
 };
 use store::{
     KeyHasher, KeyId, KeyRecord, MappingRow, Memory, NewKey, PicoUsd, PresentedKey, PriceFigures, PriceRow,
@@ -539,6 +539,47 @@ async fn limits_come_last_and_a_request_that_is_refused_before_them_costs_nothin
     let Denial::RateLimited { wait, rates, .. } = denial else { panic!("{denial:?}") };
     assert_eq!((wait, rates.requests.unwrap().remaining), (Duration::from_secs(29), 0));
     admitted(&f, &caller, ask("claude-sonnet-4-6"), f.at(30)).unwrap();
+}
+
+#[tokio::test]
+async fn several_calls_under_one_admission_have_a_row_each_and_count_together() {
+    let f = fixture(config());
+    let (key, _) = f.key(|record| record.tpm_limit = Some(100)).await;
+    let caller = f.policy.authenticate(&[key], HERE, f.at(0)).await.unwrap();
+    let ask = Ask { input_estimate: 60, ..ask("amazon.titan-embed-text-v2:0") };
+    let mut admission = admitted(&f, &caller, ask, f.at(0)).unwrap();
+    let begun: Vec<_> = (0..4).map(|_| admission.begin(15, f.at(0).mono)).collect();
+    let ended = |input: Option<u64>, end: End| Ended {
+        tokens: input.map(|input| Tokens { input, ..Tokens::default() }),
+        end,
+        attempts: 2,
+        upstream_request_id: Some("x".to_owned()),
+        place: None,
+    };
+    let failed = End { status: RowStatus::UpstreamError, http_status: 429, ..done() };
+    admission.ended(begun[2], ended(Some(10), done()), f.at(1).mono);
+    admission.ended(begun[0], ended(Some(7), done()), f.at(2).mono);
+    admission.ended(begun[1], ended(None, failed.clone()), f.at(3).mono);
+    // The fourth was given up: it may have run all the same.
+    assert_eq!(admission.settle(failed, f.at(3).mono).input, 7 + 10 + 15);
+    let rows = f.rows();
+    let brief: Vec<_> = rows
+        .iter()
+        .map(|row| (row.round, row.input_tokens, row.estimated, row.status, row.attempts, row.latency_ms))
+        .collect();
+    assert_eq!(
+        brief,
+        [
+            (0, 7, false, RowStatus::Ok, 2, 2000),
+            (1, 0, false, RowStatus::UpstreamError, 2, 3000),
+            (2, 10, false, RowStatus::Ok, 2, 1000),
+            (3, 15, true, RowStatus::ClientClosed, 1, 3000),
+        ]
+    );
+    assert!(rows.iter().all(|row| row.request_id == rows[0].request_id));
+    let next = Ask { input_estimate: 90, ..self::ask("amazon.titan-embed-text-v2:0") };
+    assert_eq!(admitted(&f, &caller, next.clone(), f.at(3)).unwrap_err(), Gate::Tokens);
+    admitted(&f, &caller, Ask { input_estimate: 68, ..next }, f.at(3)).unwrap();
 }
 
 #[tokio::test]

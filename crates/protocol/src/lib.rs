@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod converse;
+pub mod embedding;
 pub mod openai;
 pub mod raw;
 pub mod sse;

@@ -9,7 +9,7 @@ pub(crate) mod profiles;
 mod reader;
 mod refused;
 mod relay;
-mod usage;
+pub(crate) mod usage;
 mod version;
 
 use std::sync::Arc;

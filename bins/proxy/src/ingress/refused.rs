@@ -130,6 +130,7 @@ pub(crate) fn status(kind: Kind, headers: &HeaderMap) -> StatusCode {
         | Kind::UnsupportedMedia
         | Kind::TooLarge
         | Kind::RateLimit
+        | Kind::TokenLimit
         | Kind::Overloaded
         | Kind::Unavailable
         | Kind::Internal

@@ -28,7 +28,7 @@ pub(super) fn whole(operation: Operation, body: &[u8], headers: &HeaderMap, hour
 }
 
 /// The counts that Bedrock adds to answers of InvokeModel, whatever the model's format.
-fn counts(headers: &HeaderMap) -> Usage {
+pub(crate) fn counts(headers: &HeaderMap) -> Usage {
     let count = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
     let input = count("x-amzn-bedrock-input-token-count");
     let output = count("x-amzn-bedrock-output-token-count");

@@ -1,6 +1,13 @@
 //! Embedding models: they are named and resolved like the others, and no conversation is held with them.
 
-use super::{CAREFUL, Family, Model};
+use super::{CAREFUL, Embedding, EmbeddingFormat, Family, Model};
+
+const TITAN_V1: Embedding =
+    Embedding { format: EmbeddingFormat::Titan, texts: 1, dimensions: 1536, choices: &[] };
+const TITAN_V2: Embedding = Embedding { dimensions: 1024, choices: &[256, 512, 1024], ..TITAN_V1 };
+const COHERE_V3: Embedding =
+    Embedding { format: EmbeddingFormat::Cohere, texts: 96, dimensions: 1024, choices: &[] };
+const COHERE_V4: Embedding = Embedding { dimensions: 1536, choices: &[256, 512, 1024, 1536], ..COHERE_V3 };
 
 const TITAN: Model = Model {
     family: Family::Titan,
@@ -11,17 +18,19 @@ const TITAN: Model = Model {
     streaming_tools: false,
     system: false,
     vision: false,
-    embedding: true,
+    embedding: Some(TITAN_V1),
     ..CAREFUL
 };
 
-const EMBED: Model = Model { family: Family::Cohere, context_window: 512, ..TITAN };
+const EMBED: Model =
+    Model { family: Family::Cohere, context_window: 512, embedding: Some(COHERE_V3), ..TITAN };
 
 pub(super) const ROWS: &[Model] = &[
     Model {
         id: "amazon.titan-embed-text-v2:0",
         display_name: "Titan Text Embeddings V2",
         released: "2024-04-30",
+        embedding: Some(TITAN_V2),
         ..TITAN
     },
     Model {
@@ -37,6 +46,7 @@ pub(super) const ROWS: &[Model] = &[
         prefixes: &["us", "eu", "global"],
         on_demand: true,
         context_window: 128_000,
+        embedding: Some(COHERE_V4),
         ..EMBED
     },
     Model { id: "cohere.embed-english-v3", display_name: "Embed 3 English", released: "2023-11-02", ..EMBED },

@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crate::model::{
-    Band, Caching, Effort, Family, Lane, Model, Price, Route, Sampling, Thinking, ToolIds, TopK,
+    Band, Caching, Effort, Embedding, EmbeddingFormat, Family, Lane, Model, Price, Route, Sampling, Thinking,
+    ToolIds, TopK,
 };
 use crate::tier::Tiers;
 
@@ -91,7 +92,7 @@ const CAREFUL: Model = Model {
     structured_output: false,
     strict_tools: false,
     replays_reasoning: false,
-    embedding: false,
+    embedding: None,
     countable: false,
     betas: &[],
     fields: &[],

@@ -8,6 +8,7 @@ mod cache;
 pub mod chat;
 mod conversation;
 mod effort;
+pub mod embeddings;
 mod error;
 mod format;
 mod freeform;

@@ -4,6 +4,7 @@
 //! and what a schema does not know stays visible. Answers are written.
 
 pub mod chat;
+pub mod embeddings;
 mod error;
 pub mod responses;
 pub mod tool;
