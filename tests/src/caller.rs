@@ -244,3 +244,15 @@ pub fn events(text: &str) -> Vec<(String, Value)> {
     };
     text.split_terminator("\n\n").map(event).collect()
 }
+
+/// The chunks of a chat stream that came to its end, which is checked; comments are passed over.
+pub fn chunks(text: &str) -> Vec<Value> {
+    let body = text.strip_suffix("data: [DONE]\n\n").unwrap_or_else(|| panic!("no end: {text:?}"));
+    let chunk = |line: &str| {
+        let data = line.strip_prefix("data: ").unwrap_or_else(|| panic!("{line:?}"));
+        let chunk: Value = serde_json::from_str(data).unwrap();
+        assert_eq!(chunk["object"], "chat.completion.chunk", "{chunk}");
+        chunk
+    };
+    body.lines().filter(|line| !line.is_empty() && !line.starts_with(':')).map(chunk).collect()
+}

@@ -14,12 +14,12 @@ use httpd::{RequestBody, Response};
 use policy::{Admission, Ask, End, Ended, Marks, Tokens};
 use store::RowStatus;
 
+use crate::answer::unreadable;
 use crate::debug::Debug;
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
 use crate::ingress::usage;
-use crate::lane::unreadable;
 use crate::messages::{self, failure, note_losses};
 use crate::profiles;
 use crate::record::Record;

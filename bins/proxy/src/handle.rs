@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::route::{Dialect, Miss, Route};
-use crate::{count_tokens, embeddings, health, ingress, messages, models, rates};
+use crate::{count_tokens, embeddings, health, ingress, messages, models, openai, rates};
 
 /// Names the budgets that are nearly spent, and to how many percent: `daily=83%, total=91%`.
 pub(crate) const BUDGET_WARNING: &str = "x-outcrop-budget-warning";
@@ -109,6 +109,7 @@ impl Gateway {
         match route {
             Route::Messages => messages::create(self, context, body, record).await,
             Route::CountTokens => count_tokens::count(self, context, body, record).await,
+            Route::Chat => openai::chat(self, context, body, record).await,
             Route::Embeddings => embeddings::create(self, context, body, record).await,
             Route::Bedrock(operation, model) => {
                 ingress::call(self, context, body, record, operation, &model).await

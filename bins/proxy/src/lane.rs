@@ -1,15 +1,12 @@
-//! The two lanes: what goes upstream for a request, and how its answer is read.
+//! The two lanes: what goes upstream for a request.
 
-use bedrock::Frame;
 use bytes::Bytes;
-use catalog::{Lane, Resolution, Route, ServiceTier};
-use convert::converse::{self, Reply};
-use convert::native::{self, Doc, Relay};
-use convert::unfold::unfold;
-use convert::usage::Usage;
+use catalog::{Resolution, Route, ServiceTier};
+use convert::converse;
+use convert::native::{self, Doc};
 use convert::{Converted, Loss, Names, Refusal, Ttl};
 use http::{HeaderName, HeaderValue};
-use policy::{Admission, Tables, Tokens};
+use policy::Tables;
 use protocol::anthropic;
 use store::CacheTtl;
 
@@ -157,7 +154,7 @@ impl Prepared {
     }
 
     /// Whether cache writes may live for an hour, which is what they then cost.
-    fn hour_writes(&self) -> bool {
+    pub(crate) fn hour_writes(&self) -> bool {
         self.cache_ttl == Some(CacheTtl::OneHour)
     }
 
@@ -227,173 +224,4 @@ fn message_headers(betas: &[String]) -> Vec<(HeaderName, HeaderValue)> {
 
 fn refused(refusal: &Refusal) -> ApiError {
     ApiError::field(&refusal.path, &refusal.message)
-}
-
-/// The machine that reads a streamed answer.
-pub(crate) enum Decoder {
-    /// Events in frames of InvokeModel.
-    Invoked(Box<Relay>),
-    /// Events as they are.
-    Addressed(Box<Relay>),
-    Converse(Box<converse::Stream>),
-}
-
-impl Decoder {
-    /// For the answer to what was sent.
-    pub(crate) fn new(sent: Prepared, reply: Reply) -> Self {
-        let hour = sent.hour_writes();
-        let relay =
-            |names: Names| Box::new(Relay::new(&reply.model).with_hour_writes(hour).with_names(names));
-        match sent.way {
-            Way::Native(Route::InvokeModel) | Way::Count => Self::Invoked(relay(sent.names)),
-            Way::Native(Route::Messages | Route::Mantle) => Self::Addressed(relay(sent.names)),
-            Way::Converse => {
-                Self::Converse(Box::new(converse::Stream::new(sent.names, reply).with_tier(sent.tier)))
-            }
-        }
-    }
-
-    /// Appends what a frame means to `out`, framed for the caller.
-    pub(crate) fn on_frame(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        match self {
-            // An event that is no chunk is none of the model's: newer ones are not for the caller.
-            Self::Invoked(_) if frame.event_type != "chunk" => Ok(()),
-            Self::Invoked(relay) => {
-                relay.on_chunk(&frame.payload, out).map_err(|fault| unreadable(&fault.message))
-            }
-            Self::Addressed(relay) => {
-                relay.on_event(&frame.payload, out).map_err(|fault| unreadable(&fault.message))
-            }
-            Self::Converse(stream) => stream
-                .on_event(&frame.event_type, &frame.payload, out)
-                .map_err(|fault| unreadable(&fault.message)),
-        }
-    }
-
-    /// The upstream has ended the stream. An answer that is not complete is an error.
-    pub(crate) fn on_end(&mut self, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        match self {
-            Self::Invoked(relay) | Self::Addressed(relay) if relay.finished() => Ok(()),
-            Self::Invoked(_) | Self::Addressed(_) => {
-                Err(unreadable("the stream ended before the message did"))
-            }
-            Self::Converse(stream) => {
-                let before = out.len();
-                stream.on_end(out).map_err(|fault| {
-                    // The machine has said so in its own words; ours carry the request id.
-                    out.truncate(before);
-                    unreadable(&fault.message)
-                })
-            }
-        }
-    }
-
-    pub(crate) fn finished(&self) -> bool {
-        match self {
-            Self::Invoked(relay) | Self::Addressed(relay) => relay.finished(),
-            Self::Converse(stream) => stream.finished(),
-        }
-    }
-
-    /// What the upstream has said so far.
-    pub(crate) fn said(&self) -> Said {
-        match self {
-            Self::Invoked(relay) | Self::Addressed(relay) => {
-                Said { tokens: tokens(relay.usage()), ..Said::default() }
-            }
-            Self::Converse(stream) => {
-                let machine = stream.machine();
-                Said {
-                    tokens: tokens(machine.usage()),
-                    tier: machine.service_tier().and_then(ServiceTier::from_reported),
-                    stop_reason: machine.stop_reason().map(|reason| reason.as_str().to_owned()),
-                }
-            }
-        }
-    }
-}
-
-/// What an answer says of itself.
-#[derive(Clone, Default)]
-pub(crate) struct Said {
-    pub(crate) tokens: Option<Tokens>,
-    /// The tier that served, where the answer itself names it; elsewhere headers do.
-    pub(crate) tier: Option<ServiceTier>,
-    pub(crate) stop_reason: Option<String>,
-}
-
-impl Said {
-    /// Tells the admission what was used and which tier served.
-    pub(crate) fn note(&self, admission: &mut Admission) {
-        if let Some(tokens) = self.tokens {
-            admission.used(tokens);
-        }
-        if let Some(tier) = self.tier {
-            admission.served(tier);
-        }
-    }
-}
-
-/// A whole answer for the caller.
-pub(crate) struct Answer {
-    pub(crate) body: Vec<u8>,
-    pub(crate) said: Said,
-}
-
-impl Answer {
-    /// Reads the answer to what was sent.
-    pub(crate) fn new(sent: &Prepared, body: &[u8], reply: &Reply) -> Result<Self, ApiError> {
-        match sent.way.lane() {
-            Lane::Native => {
-                // Its usage is the upstream's, and tells of a tier where the upstream does.
-                let message = native::message(body, &reply.model, sent.hour_writes(), &sent.names)
-                    .map_err(|fault| unreadable(&fault.message))?;
-                let said = Said { tokens: tokens(message.usage), ..Said::default() };
-                Ok(Self { body: message.body, said })
-            }
-            Lane::Converse => Self::converted(sent, body, reply, |message| {
-                serde_json::to_vec(&message).map_err(|error| unreadable(&error.to_string()))
-            }),
-        }
-    }
-
-    /// A whole Converse answer as the events of the stream that was asked for, for models that do not stream what they do.
-    pub(crate) fn unfolded(sent: &Prepared, body: &[u8], reply: &Reply) -> Result<Self, ApiError> {
-        Self::converted(sent, body, reply, |message| {
-            let mut body = Vec::new();
-            unfold(message, &mut |event: anthropic::Event<'_>| event.write_sse(&mut body));
-            Ok(body)
-        })
-    }
-
-    fn converted(
-        sent: &Prepared,
-        body: &[u8],
-        reply: &Reply,
-        write: impl FnOnce(anthropic::response::Message) -> Result<Vec<u8>, ApiError>,
-    ) -> Result<Self, ApiError> {
-        let mut message =
-            converse::response(body, &sent.names, reply).map_err(|fault| unreadable(&fault.message))?;
-        let stop_reason = message.stop_reason.as_ref().map(|reason| reason.as_str().to_owned());
-        let tokens = tokens(Usage::from_anthropic(&message.usage));
-        let served = message.usage.service_tier.get_or_insert_with(|| sent.tier.reported().to_owned());
-        let tier = ServiceTier::from_reported(served);
-        Ok(Self { body: write(message)?, said: Said { tokens, tier, stop_reason } })
-    }
-}
-
-pub(crate) fn tokens(usage: Usage) -> Option<Tokens> {
-    usage.reported.then_some(Tokens {
-        input: usage.input,
-        output: usage.output,
-        cache_read: usage.cache_read,
-        cache_write_5m: usage.cache_write_5m,
-        cache_write_1h: usage.cache_write_1h,
-        reasoning: usage.reasoning,
-    })
-}
-
-pub(crate) fn unreadable(message: &str) -> ApiError {
-    tracing::warn!(message, "the upstream's answer could not be read");
-    ApiError::new(Kind::BadGateway, "The upstream's answer could not be read")
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use convert::converse::Reply;
 use convert::native;
+use convert::openai::Paths;
 use convert::{Loss, Ttl};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
@@ -13,12 +14,13 @@ use httpd::{BodyError, RequestBody, Response};
 use policy::{Admission, Ask, Caller, Denial, End, Marks, Now};
 use store::RowStatus;
 
+use crate::answer::Answer;
 use crate::debug::Debug;
 use crate::encoding;
 use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
-use crate::lane::{Answer, Prepared};
+use crate::lane::Prepared;
 use crate::profiles;
 use crate::record::Record;
 use crate::request_id::message_id;
@@ -27,10 +29,41 @@ use crate::switches;
 use crate::targets;
 use crate::tiers;
 use crate::upstream::{self, Job};
+use crate::voice::Voice;
 use crate::wishes::Wishes;
 
 /// Headers that name a session, the first present one counts.
 const SESSION_HEADERS: &[&str] = &["x-session-id", "x-claude-code-session-id", "session-id"];
+
+/// A request that was read, and who sent it.
+pub(crate) struct Begun {
+    held: Held,
+    pub(crate) caller: Arc<Caller>,
+    /// As it came, decompressed.
+    pub(crate) body: Bytes,
+}
+
+impl Begun {
+    /// Goes on with another body in the place of the caller's.
+    pub(crate) fn replace(&mut self, body: Bytes) -> Result<(), ApiError> {
+        self.held.body(body.len())?;
+        self.body = body;
+        Ok(())
+    }
+}
+
+/// What is to be known of a request beside its body, which is one of the Messages API.
+pub(crate) struct Inquiry<'a> {
+    /// Where its parts come from, where the caller said them otherwise.
+    pub(crate) paths: &'a Paths,
+    /// What was lost on the way here.
+    pub(crate) losses: Vec<Loss>,
+    /// The tier that the request wishes for, in the caller's word.
+    pub(crate) tier: Option<String>,
+    /// The session, where no header names one.
+    pub(crate) session: Option<String>,
+    pub(crate) voice: Voice,
+}
 
 /// Answers one Messages request.
 pub(crate) async fn create(
@@ -39,18 +72,48 @@ pub(crate) async fn create(
     body: RequestBody,
     record: &mut Record,
 ) -> Result<Response, ApiError> {
+    let begun = begin(gateway, context, body, record).await?;
+    let paths = Paths::default();
+    let inquiry =
+        Inquiry { paths: &paths, losses: Vec::new(), tier: None, session: None, voice: Voice::Messages };
+    answer(gateway, context, begun, inquiry, record).await
+}
+
+/// Who calls, and what with.
+pub(crate) async fn begin(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Begun, ApiError> {
     let mut held = Held::request(&gateway.shared)?;
     let caller = gateway.authenticate(context).await?;
     record.key(caller.key_id().as_str());
     let body = read(gateway, context, body, &mut held).await?;
+    Ok(Begun { held, caller, body })
+}
+
+/// Answers a request, whoever asked it.
+pub(crate) async fn answer(
+    gateway: &Gateway,
+    context: &Context,
+    begun: Begun,
+    inquiry: Inquiry<'_>,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
+    let Begun { mut held, caller, body } = begun;
+    let Inquiry { paths, losses, tier, session, voice } = inquiry;
     let doc = native::parse(text(&body)?).map_err(|fault| malformed(&fault))?;
     let ask = native::peek(&doc).map_err(|refusal| ApiError::field(&refusal.path, &refusal.message))?;
-    no_threads(&doc)?;
-    check_version(context, &doc)?;
+    if let Voice::Messages = voice {
+        no_threads(&doc)?;
+        check_version(context, &doc)?;
+    }
     record.streamed(ask.stream);
     switches::check(&gateway.shared.settings, &doc, &ask)?;
-    let wish = Wishes::tier(&context.headers, ask.service_tier.as_deref());
-    let asking = Ask { tier: wish, ..asked(gateway, &ask, context, "messages", false) };
+    let mut asking = asked(gateway, &ask, context, voice.surface(), false);
+    asking.tier = Wishes::tier(&context.headers, ask.service_tier.as_deref().or(tier.as_deref()));
+    asking.session = asking.session.or(session);
     let mut admission = admit(gateway, context, &caller, asking).await?;
     let embedded = switches::embedded(gateway, &doc, &ask, &mut held).await?;
     let (resolution, plan) = targets::plan(gateway, &mut admission, &context.headers)?;
@@ -67,8 +130,9 @@ pub(crate) async fn create(
         input_estimate: ask.input_estimate,
         counting: false,
     };
-    let prepared = if embedded.is_none() { job.prepare(&doc) } else { job.prepare_anew() }?;
+    let mut prepared = if embedded.is_none() { job.prepare(&doc) } else { job.prepare_anew() }?;
     admission.sent(prepared.tier, prepared.cache_ttl);
+    lost(&mut prepared, losses, paths);
     note_losses(gateway, &prepared.losses);
     let debug = Debug::wanted(gateway, context).then(|| Debug::new(&job.resolution, &prepared.losses));
     let first = job.first(&prepared);
@@ -78,10 +142,20 @@ pub(crate) async fn create(
     let reply = Reply { id: message_id(), model: ask.model.into_owned() };
     if ask.stream {
         admission.called();
-        let opening = stream::Opening { job, prepared, reply, debug };
+        let opening = stream::Opening { job, prepared, reply, debug, voice };
         return stream::reply(gateway, context, admission, record, opening, held).await;
     }
-    whole(&job, admission, record, prepared, &Said { reply, debug }).await
+    whole(&job, admission, record, prepared, &Said { reply, debug, voice }).await
+}
+
+/// Adds what was lost before, and names everything as the caller does.
+fn lost(prepared: &mut Prepared, before: Vec<Loss>, paths: &Paths) {
+    if paths.iter().next().is_some() {
+        for loss in &mut prepared.losses {
+            loss.path = paths.caller(&loss.path);
+        }
+    }
+    prepared.losses.splice(..0, before);
 }
 
 /// Refuses what the version that the caller speaks does not have.
@@ -104,6 +178,7 @@ fn no_threads(doc: &native::Doc<'_>) -> Result<(), ApiError> {
 struct Said {
     reply: Reply,
     debug: Option<Debug>,
+    voice: Voice,
 }
 
 async fn whole(
@@ -119,7 +194,7 @@ async fn whole(
             answered.served.note(&mut admission, record);
             let tier =
                 tiers::answered(&job.gateway, &mut admission, &answered.prepared, &answered.reply.headers);
-            let answer = Answer::new(&answered.prepared, &answered.reply.body, &said.reply);
+            let answer = Answer::new(&answered.prepared, &answered.reply.body, &said.reply, &said.voice);
             answer.map(|answer| (answer, answered, tier))
         }
         Err(error) => Err(error),

@@ -60,9 +60,14 @@ pub(crate) fn random() -> u64 {
 
 /// `msg_` and 24 base-62 characters: the id of an answer that the upstream did not name.
 pub(crate) fn message_id() -> String {
+    answer_id("msg_")
+}
+
+/// A prefix and 24 base-62 characters.
+pub(crate) fn answer_id(prefix: &str) -> String {
     const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut id = String::with_capacity(28);
-    id.push_str("msg_");
+    let mut id = String::with_capacity(prefix.len() + 24);
+    id.push_str(prefix);
     for _ in 0..3 {
         let mut value = random();
         for _ in 0..8 {

@@ -16,6 +16,7 @@ pub(crate) enum Dialect {
 pub(crate) enum Route {
     Messages,
     CountTokens,
+    Chat,
     Embeddings,
     Models,
     Model(String),
@@ -49,6 +50,7 @@ impl Route {
         match self {
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
+            Self::Chat => "chat",
             Self::Embeddings => "embeddings",
             Self::Models | Self::Model(_) => "models",
             Self::Health | Self::Live | Self::Ready => "health",
@@ -118,6 +120,7 @@ impl Route {
         match rest {
             "/messages" => post(method, Self::Messages),
             "/messages/count_tokens" => post(method, Self::CountTokens),
+            "/chat/completions" => post(method, Self::Chat),
             "/embeddings" => post(method, Self::Embeddings),
             "/models" => get(method, Self::Models),
             _ => {
@@ -205,6 +208,8 @@ mod tests {
             ("POST", "/anthropic/v1/messages", Route::Messages),
             ("POST", "/v1/messages/count_tokens", Route::CountTokens),
             ("POST", "/anthropic/v1/messages/count_tokens", Route::CountTokens),
+            ("POST", "/v1/chat/completions", Route::Chat),
+            ("POST", "/openai/v1/chat/completions", Route::Chat),
             ("POST", "/v1/embeddings", Route::Embeddings),
             ("POST", "/openai/v1/embeddings", Route::Embeddings),
             ("HEAD", "/", Route::Root),

@@ -12,22 +12,22 @@ use futures::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use httpd::{Abort, Body, Response};
 use policy::{Admission, End};
-use protocol::sse;
 use store::RowStatus;
-use tokio::sync::watch;
-use tokio::time::Sleep;
 
+use crate::answer::{Answer, Decoder, Said};
 use crate::debug::Debug;
 use crate::error::{ApiError, Kind};
-use crate::gateway::{Gateway, Held, Phase};
+use crate::gateway::{Gateway, Held};
 use crate::handle::Context;
-use crate::lane::{Answer, Decoder, Prepared, Said};
+use crate::lane::Prepared;
 use crate::messages::{failure, note_failed};
+use crate::quiet::{Met, Quiet};
 use crate::record::Record;
 use crate::refusal::api_error;
 use crate::request_id::RequestId;
 use crate::tiers;
 use crate::upstream::{Answered, Job, Opened};
+use crate::voice::{Speaker, Voice};
 
 /// Events that are ready together leave in one write, up to about this size.
 pub(crate) const GATHER_BYTES: usize = 32 * 1024;
@@ -44,6 +44,7 @@ pub(crate) struct Opening {
     pub(crate) prepared: Prepared,
     pub(crate) reply: Reply,
     pub(crate) debug: Option<Debug>,
+    pub(crate) voice: Voice,
 }
 
 type Pending = Pin<Box<dyn Future<Output = Result<Answered<Opened>, ApiError>> + Send>>;
@@ -59,11 +60,13 @@ pub(crate) async fn reply(
     held: Held,
 ) -> Result<Response, ApiError> {
     let interval = gateway.shared.settings.listen.ping_interval.0;
-    let Opening { job, prepared, reply, debug } = opening;
+    let Opening { job, prepared, reply, debug, voice } = opening;
     let facts = Facts {
         id: context.id,
         gateway: gateway.clone(),
         interval,
+        surface: voice.surface(),
+        ping: voice.ping(),
         resolution: job.resolution.clone(),
         input_estimate: job.input_estimate,
         _held: held,
@@ -99,6 +102,7 @@ pub(crate) async fn reply(
         admission: Some(admission),
         record: record.take_for_stream(),
         reading: Reading::Nothing(reply),
+        speaker: voice.speaker(),
         out: Vec::new(),
     };
     *response.body_mut() = Body::stream(relay.run(source));
@@ -143,6 +147,8 @@ struct Facts {
     id: RequestId,
     gateway: Gateway,
     interval: Duration,
+    surface: &'static str,
+    ping: &'static [u8],
     resolution: catalog::Resolution,
     input_estimate: u64,
     _held: Held,
@@ -154,13 +160,15 @@ struct Relay {
     admission: Option<Admission>,
     record: Record,
     reading: Reading,
+    /// For callers who hear the answer in other words than the Messages API's.
+    speaker: Option<Box<Speaker>>,
     out: Vec<u8>,
 }
 
 impl Relay {
     fn run(mut self, source: Source) -> impl Stream<Item = Result<Bytes, Abort>> + Send {
         stream! {
-            let mut quiet = Quiet::new(&self.facts);
+            let mut quiet = Quiet::new(self.facts.interval, self.facts.gateway.shared.phase.clone());
             let answered = match source {
                 Source::Open(answered) => *answered,
                 Source::Pending(mut pending) => loop {
@@ -192,8 +200,9 @@ impl Relay {
                 match met {
                     Met::Came(frame) => {
                         let go_on = self.take(frame) && self.gather(&mut events);
-                        quiet.broken();
+                        // What only moved a machine on was heard by nobody.
                         if !self.out.is_empty() {
+                            quiet.broken();
                             yield Ok(self.flush());
                         }
                         if !go_on {
@@ -229,9 +238,13 @@ impl Relay {
                 Some(events)
             }
             Opened::Whole(whole) => {
-                match Answer::unfolded(&prepared, &whole.body, reply) {
-                    Ok(Answer { body, said }) => {
-                        self.out = body;
+                let (out, speaker) = (&mut self.out, &mut self.speaker);
+                let unfolded = Answer::unfolded(&prepared, &whole.body, reply, &mut |event| match speaker {
+                    None => event.write_sse(out),
+                    Some(speaker) => speaker.say(&event, out),
+                });
+                match unfolded {
+                    Ok(said) => {
                         self.reading = Reading::Whole(said);
                         self.wrote(0);
                         self.complete();
@@ -262,10 +275,16 @@ impl Relay {
     fn take(&mut self, frame: Option<Result<Frame, bedrock::Error>>) -> bool {
         let before = self.out.len();
         let Reading::Events(decoder) = &mut self.reading else { return false };
-        let done = match frame {
-            Some(Ok(frame)) => decoder.on_frame(&frame, &mut self.out).map(|()| decoder.finished()),
-            Some(Err(error)) => Err(api_error(&error, &self.facts.resolution, self.facts.input_estimate)),
-            None => decoder.on_end(&mut self.out).map(|()| true),
+        let done = match (frame, &mut self.speaker) {
+            (Some(Ok(frame)), None) => decoder.on_frame(&frame, &mut self.out).map(|()| decoder.finished()),
+            (Some(Ok(frame)), Some(speaker)) => {
+                speaker.frame(decoder, &frame, &mut self.out).map(|()| decoder.finished())
+            }
+            (Some(Err(error)), _) => {
+                Err(api_error(&error, &self.facts.resolution, self.facts.input_estimate))
+            }
+            (None, None) => decoder.on_end(&mut self.out).map(|()| true),
+            (None, Some(speaker)) => speaker.end(decoder, &mut self.out).map(|()| true),
         };
         self.wrote(before);
         match done {
@@ -283,6 +302,12 @@ impl Relay {
 
     /// Notes the content among what was written since `before`.
     fn wrote(&mut self, before: usize) {
+        if let Some(speaker) = &mut self.speaker {
+            if let Some(text) = speaker.take_content() {
+                self.content(text);
+            }
+            return;
+        }
         let mut written = self.out.get(before..).unwrap_or_default();
         if matches!(self.reading, Reading::Whole(_)) {
             // Its first event is none of content.
@@ -293,23 +318,33 @@ impl Relay {
             // Each event is framed by three line ends; those of the text are escaped.
             let events = memchr::memchr_iter(b'\n', written).count() / 3;
             let text = written.len().saturating_sub(events * FRAMING_BYTES);
-            let now = Instant::now();
-            if let Some(admission) = &mut self.admission {
-                admission.content(text, now);
-            }
-            self.record.content(now);
+            self.content(text);
         }
     }
 
+    fn content(&mut self, text: usize) {
+        let now = Instant::now();
+        if let Some(admission) = &mut self.admission {
+            admission.content(text, now);
+        }
+        self.record.content(now);
+    }
+
     fn complete(&mut self) {
+        if let Some(speaker) = &mut self.speaker {
+            speaker.complete(&mut self.out);
+        }
         let stop_reason = self.reading.said().stop_reason;
         self.settle(End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason });
     }
 
     fn fail(&mut self, error: &ApiError) {
-        self.facts.gateway.metrics.stream_error("messages");
+        self.facts.gateway.metrics.stream_error(self.facts.surface);
         self.record.failed(error.kind);
-        error.event(self.facts.id, &mut self.out);
+        match &mut self.speaker {
+            None => error.event(self.facts.id, &mut self.out),
+            Some(speaker) => speaker.fail(error, self.facts.id, &mut self.out),
+        }
         self.settle(failure(error));
     }
 
@@ -327,8 +362,8 @@ impl Relay {
     }
 
     fn ping(&self) -> Bytes {
-        self.facts.gateway.metrics.ping("messages");
-        Bytes::from_static(sse::PING)
+        self.facts.gateway.metrics.ping(self.facts.surface);
+        Bytes::from_static(self.facts.ping)
     }
 
     fn flush(&mut self) -> Bytes {
@@ -356,58 +391,4 @@ async fn read_out(events: &mut EventStream) {
 /// What a stream ends with that outlives the drain.
 pub(crate) fn ending() -> ApiError {
     ApiError::new(Kind::Overloaded, "The gateway is shutting down. Try again shortly.")
-}
-
-/// What a wait ended with.
-enum Met<T> {
-    Came(T),
-    Silence,
-    Ending,
-}
-
-/// Watches for silence while something is waited for. One timer a stream, moved only when it fires.
-struct Quiet {
-    interval: Duration,
-    since: Instant,
-    timer: Pin<Box<Sleep>>,
-    phase: watch::Receiver<Phase>,
-}
-
-impl Quiet {
-    fn new(facts: &Facts) -> Self {
-        let interval = facts.interval;
-        Self {
-            interval,
-            since: Instant::now(),
-            timer: Box::pin(tokio::time::sleep(interval)),
-            phase: facts.gateway.shared.phase.clone(),
-        }
-    }
-
-    /// Something was written: silence begins anew.
-    fn broken(&mut self) {
-        self.since = Instant::now();
-    }
-
-    async fn during<F: Future + Unpin>(&mut self, mut wait: F) -> Met<F::Output> {
-        let Self { interval, since, timer, phase } = self;
-        loop {
-            tokio::select! {
-                biased;
-                came = &mut wait => return Met::Came(came),
-                () = timer.as_mut() => {
-                    let now = Instant::now();
-                    let silent = now >= *since + *interval;
-                    if silent {
-                        *since = now;
-                    }
-                    timer.as_mut().reset((*since + *interval).into());
-                    if silent {
-                        return Met::Silence;
-                    }
-                }
-                _ = phase.wait_for(|phase| *phase == Phase::Ending) => return Met::Ending,
-            }
-        }
-    }
 }

@@ -25,11 +25,12 @@ use httpd::{Body, RequestBody, Response};
 use policy::{Admission, Ask, End, Marks, Tables};
 use store::{CacheTtl, RowStatus};
 
+use crate::answer::{Answer, Decoder};
 use crate::betas::Flags;
 use crate::error::ApiError;
 use crate::gateway::{Gateway, Held};
 use crate::handle::{self, Context};
-use crate::lane::{Answer, Decoder, Prepared};
+use crate::lane::Prepared;
 use crate::messages::{self, failure};
 use crate::record::Record;
 use crate::request_id::message_id;
@@ -37,6 +38,7 @@ use crate::targets::{self, Plan};
 use crate::tiers;
 use crate::tour::{self, Exchange, Served, Streamed, Tour, Unanswered, Whole};
 use crate::upstream;
+use crate::voice::Voice;
 use crate::ways::{Candidate, Way};
 use crate::wishes::Wishes;
 use reader::Reader;
@@ -340,7 +342,7 @@ async fn whole(
             let said = usage::whole(passage.operation, &reply.body, &reply.headers, hour);
             (reply.body, said)
         }
-        Some(prepared) => match Answer::new(prepared, &reply.body, &passage.reply()) {
+        Some(prepared) => match Answer::new(prepared, &reply.body, &passage.reply(), &Voice::Messages) {
             Ok(answer) => (answer.body.into(), answer.said),
             Err(error) => {
                 admission.settle(failure(&error), now);

@@ -6,8 +6,8 @@ use convert::native;
 use convert::usage::Usage;
 
 use super::{frames, usage};
+use crate::answer::{self, Decoder, Said};
 use crate::error::ApiError;
-use crate::lane::{self, Decoder, Said};
 
 /// What stands between the upstream's frames and the caller's.
 pub(super) enum Reader {
@@ -101,16 +101,16 @@ impl Reader {
                 true
             }
         };
-        if whole { Ok(()) } else { Err(lane::unreadable("the stream ended before the message did")) }
+        if whole { Ok(()) } else { Err(answer::unreadable("the stream ended before the message did")) }
     }
 
     /// What the upstream has said so far.
     pub(super) fn said(&self) -> Said {
         match self {
-            Self::Messages { relay, .. } => Said { tokens: lane::tokens(relay.usage()), ..Said::default() },
-            Self::Chunks(usage) => Said { tokens: lane::tokens(*usage), ..Said::default() },
+            Self::Messages { relay, .. } => Said { tokens: answer::tokens(relay.usage()), ..Said::default() },
+            Self::Chunks(usage) => Said { tokens: answer::tokens(*usage), ..Said::default() },
             Self::Converse { usage, tier, .. } => {
-                Said { tokens: lane::tokens(*usage), tier: *tier, ..Said::default() }
+                Said { tokens: answer::tokens(*usage), tier: *tier, ..Said::default() }
             }
             Self::Translated { decoder, .. } => decoder.said(),
         }

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use protocol::converse::response as converse;
 use serde::Deserialize;
 
-use crate::lane::{self, Said};
+use crate::answer::{self, Said};
 
 /// What a whole answer says of itself: in its body, or in headers where the body's format has no place for it. `hour` says that
 /// its request's markers asked for an hour.
@@ -24,7 +24,7 @@ pub(super) fn whole(operation: Operation, body: &[u8], headers: &HeaderMap, hour
         Operation::CountTokens => return Said::default(),
     };
     let used = used.filter(|usage| usage.reported).unwrap_or_else(|| counts(headers));
-    Said { tokens: lane::tokens(used), tier: tier.flatten(), stop_reason: None }
+    Said { tokens: answer::tokens(used), tier: tier.flatten(), stop_reason: None }
 }
 
 /// The counts that Bedrock adds to answers of InvokeModel, whatever the model's format.

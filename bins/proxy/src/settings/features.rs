@@ -31,6 +31,7 @@ pub(crate) struct Betas {
 }
 
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "clap knows a setting by its member's name, over all structs")]
 #[command(next_help_heading = "Prompt caching")]
 pub(crate) struct Caching {
     /// Whether cache markers are carried; otherwise all of them are left out (alias ENABLE_PROMPT_CACHING).
@@ -39,6 +40,13 @@ pub(crate) struct Caching {
     /// Life of what is cached under a marker that names none: 5m or 1h [default: Bedrock's, 5m].
     #[arg(long, env = "DEFAULT_CACHE_TTL", value_name = "TTL", value_parser = ["5m", "1h"])]
     pub(crate) default_cache_ttl: Option<String>,
+    /// Whose requests get cache markers that have none: openai (callers of the OpenAI API, who cannot send any) or off.
+    #[arg(long, env = "PROMPT_CACHE_AUTO", default_value = "openai", value_name = "WHOSE",
+        value_parser = ["off", "openai"], ignore_case = true)]
+    pub(crate) cache_auto: String,
+    /// Tokens before such a marker, at the least [default: what the model asks for].
+    #[arg(long, env = "PROMPT_CACHE_MIN_TOKENS", value_name = "N")]
+    pub(crate) cache_min_tokens: Option<u32>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -175,6 +183,11 @@ impl Betas {
 }
 
 impl Caching {
+    /// Whether requests of the OpenAI API get markers.
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.caching_enabled.0 && self.cache_auto.eq_ignore_ascii_case("openai")
+    }
+
     /// For markers that name no TTL.
     pub(crate) fn default_ttl(&self) -> Option<Ttl> {
         self.default_cache_ttl.as_deref().map(|ttl| if ttl == "1h" { Ttl::OneHour } else { Ttl::FiveMinutes })

@@ -264,6 +264,10 @@ pub(crate) struct Models {
     #[arg(long, env = "UNPRICED_MODELS", default_value = "refuse_with_budget", value_name = "FATE",
         value_parser = ["refuse_with_budget", "refuse", "flag"], ignore_case = true)]
     pub(crate) unpriced: String,
+    /// Most tokens of an answer, for callers of the OpenAI API who name no number.
+    #[arg(long, env = "DEFAULT_MAX_TOKENS", default_value = "4096", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) default_max_tokens: u32,
     /// How long it is remembered which model is behind an application inference profile, in seconds.
     #[arg(long, env = "INFERENCE_PROFILE_CACHE_TTL_SECONDS", default_value = "3600", value_name = "SECONDS")]
     pub(crate) profile_ttl: Seconds,

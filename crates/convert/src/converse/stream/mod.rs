@@ -47,7 +47,16 @@ impl Stream {
     ///
     /// After a fault the answer cannot be continued: end it with [`Self::on_error`].
     pub fn on_event(&mut self, event_type: &str, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        let emit = &mut |event: Event<'_>| event.write_sse(out);
+        self.on_event_to(event_type, payload, &mut |event: Event<'_>| event.write_sse(out))
+    }
+
+    /// The same with the events themselves, for another machine behind this one.
+    pub fn on_event_to(
+        &mut self,
+        event_type: &str,
+        payload: &[u8],
+        emit: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), Fault> {
         match StreamEvent::parse(event_type, payload) {
             Ok(event) => self.machine.on(event, emit),
             Err(error) => {

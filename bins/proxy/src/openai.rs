@@ -1,0 +1,153 @@
+//! The OpenAI API: what is asked becomes what a Messages caller would ask, goes the same way through the same gates, and
+//! the answer is said in the caller's words.
+
+use std::borrow::Cow;
+
+use catalog::Scope;
+use convert::openai::{Paths, chat};
+use convert::{Loss, Refusal};
+use httpd::{RequestBody, Response};
+use serde::Deserialize;
+use store::CacheTtl;
+
+use crate::error::{ApiError, Kind};
+use crate::gateway::Gateway;
+use crate::handle::Context;
+use crate::messages::{self, Begun, Inquiry};
+use crate::profiles;
+use crate::record::Record;
+use crate::request_id::answer_id;
+use crate::voice::Voice;
+
+/// Least tokens before a cache marker of ours, for models that nothing is known of.
+const CACHE_MINIMUM: u32 = 1024;
+
+/// Answers one chat completion.
+pub(crate) async fn chat(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
+    let begun = messages::begin(gateway, context, body, record).await?;
+    let text = messages::text(&begun.body)?;
+    let brief = Brief::read(text);
+    let minimum = cache_minimum(gateway, context, &begun, &brief.model).await?;
+    let options = chat::Options {
+        default_max_tokens: gateway.shared.settings.models.default_max_tokens,
+        automatic_caching: minimum.is_some(),
+        cache_minimum_tokens: minimum.unwrap_or_default(),
+    };
+    let asked = chat::request(text, &options).map_err(|refusal| refused(&refusal))?;
+    let chat::Asked { body, losses, paths, form } = asked;
+    let reply = chat::Reply {
+        id: answer_id("chatcmpl-"),
+        model: brief.model.clone().into_owned(),
+        created: unix_seconds(context),
+        form,
+    };
+    let voice = Voice::Chat(Box::new(reply));
+    let translated = Translated { body, losses, paths, tier: None, session: brief.session(), voice };
+    translated.answer(gateway, context, begun, record).await
+}
+
+/// What of a request is needed before it is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Brief<'a> {
+    #[serde(borrow)]
+    model: Cow<'a, str>,
+    #[serde(borrow)]
+    prompt_cache_key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+}
+
+impl<'a> Brief<'a> {
+    /// A body that cannot be read is refused by whoever reads all of it.
+    fn read(text: &'a str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    /// What keeps requests together that share a prompt.
+    fn session(&self) -> Option<String> {
+        let named = self.prompt_cache_key.as_ref().or(self.user.as_ref());
+        named.filter(|name| !name.is_empty()).map(|name| name.chars().take(128).collect())
+    }
+}
+
+/// A request in the words of the Messages API.
+struct Translated {
+    body: Vec<u8>,
+    losses: Vec<Loss>,
+    paths: Paths,
+    tier: Option<String>,
+    session: Option<String>,
+    voice: Voice,
+}
+
+impl Translated {
+    /// Goes on as a Messages request does.
+    async fn answer(
+        self,
+        gateway: &Gateway,
+        context: &Context,
+        mut begun: Begun,
+        record: &mut Record,
+    ) -> Result<Response, ApiError> {
+        let Self { body, losses, paths, tier, session, voice } = self;
+        begun.replace(body.into())?;
+        let inquiry = Inquiry { paths: &paths, losses, tier, session, voice };
+        let answered = messages::answer(gateway, context, begun, inquiry, record).await;
+        answered.map_err(|error| said_of(error, &paths))
+    }
+}
+
+fn refused(refusal: &Refusal) -> ApiError {
+    ApiError::field(&refusal.path, &refusal.message)
+}
+
+/// The least tokens that the model wants before a cache marker; `None` where none are to be set.
+async fn cache_minimum(
+    gateway: &Gateway,
+    context: &Context,
+    begun: &Begun,
+    model: &str,
+) -> Result<Option<u32>, ApiError> {
+    let caching = &gateway.shared.settings.caching;
+    if !caching.is_automatic() || begun.caller.cache_ttl() == Some(CacheTtl::None) {
+        return Ok(None);
+    }
+    let tables = gateway.shared.policy.tables();
+    let behind = profiles::behind(gateway, tables.catalog(), model, context.now.mono).await?;
+    let resolved = tables.catalog().resolve_behind(model, behind.as_deref(), Scope::Global, "us-east-1", true);
+    let Ok(model) = resolved.map(|resolution| resolution.model) else { return Ok(None) };
+    let own = match model.caching {
+        Some(caching) => Some(caching.min_tokens),
+        // Who never asked for caching need not hear that there is none.
+        None if catalog::is_known(model) => None,
+        None => Some(CACHE_MINIMUM),
+    };
+    Ok(own.map(|own| caching.cache_min_tokens.unwrap_or(own)))
+}
+
+/// What was said of a place in the Messages body, said of the caller's.
+fn said_of(error: ApiError, paths: &Paths) -> ApiError {
+    let said = error.path.as_deref().or_else(|| upstream_path(&error));
+    let Some(path) = said.filter(|path| !path.is_empty()) else { return error };
+    let own = paths.caller(path);
+    let rest = error.message.strip_prefix(path);
+    let message = rest.map_or_else(|| error.message.clone(), |rest| format!("{own}{rest}"));
+    ApiError { path: Some(own), message, ..error }
+}
+
+/// The place at which the upstream's own refusal begins: `messages.0.content.1.text: …`.
+fn upstream_path(error: &ApiError) -> Option<&str> {
+    let (path, _) = error.message.split_once(": ").filter(|_| error.kind == Kind::Invalid)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+    (path.len() <= 200 && path.chars().all(plain)).then_some(path)
+}
+
+fn unix_seconds(context: &Context) -> u64 {
+    u64::try_from(context.now.wall.unix_millis() / 1000).unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! In whose words an answer is said. Lanes speak the Messages API; callers of the OpenAI API hear it translated, behind
+//! whichever lane it was.
+
+use bedrock::Frame;
+use convert::openai::chat;
+use protocol::anthropic::response::Message;
+use protocol::anthropic::{Delta, Event};
+use protocol::{openai, sse};
+use serde::Serialize;
+
+use crate::answer::{Decoder, unreadable};
+use crate::error::ApiError;
+use crate::request_id::RequestId;
+use crate::route::Dialect;
+
+/// Who is answered, and what the answer needs of the request.
+pub(crate) enum Voice {
+    Messages,
+    Chat(Box<chat::Reply>),
+}
+
+impl Voice {
+    /// The label in metrics and usage rows.
+    pub(crate) fn surface(&self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::Chat(_) => "chat",
+        }
+    }
+
+    /// What fills silence.
+    pub(crate) fn ping(&self) -> &'static [u8] {
+        match self {
+            Self::Messages => sse::PING,
+            Self::Chat(_) => openai::PING,
+        }
+    }
+
+    /// A whole answer.
+    pub(crate) fn message(&self, message: &Message) -> Result<Vec<u8>, ApiError> {
+        match self {
+            Self::Messages => written(message),
+            Self::Chat(reply) => Ok(chat::response(message, reply)),
+        }
+    }
+
+    /// A whole answer that is one of the Messages API already.
+    pub(crate) fn relayed(&self, body: Vec<u8>) -> Result<Vec<u8>, ApiError> {
+        match self {
+            Self::Messages => Ok(body),
+            Self::Chat(_) => {
+                let message =
+                    serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
+                self.message(&message)
+            }
+        }
+    }
+
+    /// What says a stream in other words; `None` where the words are the Messages API's.
+    pub(crate) fn speaker(&self) -> Option<Box<Speaker>> {
+        let machine = match self {
+            Self::Messages => return None,
+            Self::Chat(reply) => Machine::Chat(chat::Stream::new(chat::Reply::clone(reply))),
+        };
+        Some(Box::new(Speaker { machine, scratch: Vec::new(), content: None }))
+    }
+}
+
+fn written(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(answer).map_err(|error| unreadable(&error.to_string()))
+}
+
+/// Says the events of the Messages API in other words.
+pub(crate) struct Speaker {
+    machine: Machine,
+    scratch: Vec<u8>,
+    /// Bytes of text since somebody last asked, where there was content.
+    content: Option<usize>,
+}
+
+enum Machine {
+    Chat(chat::Stream),
+}
+
+impl Speaker {
+    /// Says one event.
+    pub(crate) fn say(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        if let Event::ContentBlockStart { .. } | Event::ContentBlockDelta { .. } = event {
+            *self.content.get_or_insert(0) += text_bytes(event);
+        }
+        match &mut self.machine {
+            Machine::Chat(stream) => stream.on_event(event, out),
+        }
+    }
+
+    /// Says what a frame means.
+    pub(crate) fn frame(
+        &mut self,
+        decoder: &mut Decoder,
+        frame: &Frame,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ApiError> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let said = decoder.on_frame_to(frame, &mut scratch, &mut |event| self.say(&event, out));
+        self.scratch = scratch;
+        said
+    }
+
+    /// The upstream has ended the stream.
+    pub(crate) fn end(&mut self, decoder: &mut Decoder, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let said = decoder.on_end_to(&mut scratch, &mut |event| self.say(&event, out));
+        self.scratch = scratch;
+        said
+    }
+
+    /// The answer is complete: says what stands behind it.
+    pub(crate) fn complete(&mut self, out: &mut Vec<u8>) {
+        match &mut self.machine {
+            Machine::Chat(stream) => stream.on_end(out),
+        }
+    }
+
+    /// It failed.
+    pub(crate) fn fail(&mut self, error: &ApiError, id: RequestId, out: &mut Vec<u8>) {
+        let json = error.body(Dialect::OpenAi, id);
+        match &mut self.machine {
+            Machine::Chat(stream) => stream.on_error(&json, out),
+        }
+    }
+
+    /// Bytes of text since this was last asked; `None` where there was no content.
+    pub(crate) fn take_content(&mut self) -> Option<usize> {
+        self.content.take()
+    }
+}
+
+/// The text of a delta; only for the estimate of an answer that nobody counted.
+fn text_bytes(event: &Event<'_>) -> usize {
+    match event {
+        Event::ContentBlockDelta { delta, .. } => match delta {
+            Delta::TextDelta { text } => text.len(),
+            Delta::InputJsonDelta { partial_json } => partial_json.len(),
+            Delta::ThinkingDelta { thinking } => thinking.len(),
+            Delta::SignatureDelta { .. } | Delta::CitationsDelta { .. } | Delta::Unknown(_) => 0,
+        },
+        Event::MessageStart { .. }
+        | Event::ContentBlockStart { .. }
+        | Event::ContentBlockStop { .. }
+        | Event::MessageDelta { .. }
+        | Event::MessageStop
+        | Event::Ping
+        | Event::Error { .. }
+        | Event::Unknown(_) => 0,
+    }
+}
