@@ -120,7 +120,8 @@ async fn cache_minimum(
     }
     let tables = gateway.shared.policy.tables();
     let behind = profiles::behind(gateway, tables.catalog(), model, context.now.mono).await?;
-    let resolved = tables.catalog().resolve_behind(model, behind.as_deref(), Scope::Global, "us-east-1", true);
+    let resolved =
+        tables.catalog().resolve_behind(model, behind.as_deref(), Scope::Global, "us-east-1", true);
     let Ok(model) = resolved.map(|resolution| resolution.model) else { return Ok(None) };
     let own = match model.caching {
         Some(caching) => Some(caching.min_tokens),
