@@ -256,3 +256,18 @@ pub fn chunks(text: &str) -> Vec<Value> {
     };
     body.lines().filter(|line| !line.is_empty() && !line.starts_with(':')).map(chunk).collect()
 }
+
+/// The events of a stream of the Responses API: each is named as its data says, and they are numbered from 0; comments are
+/// passed over.
+pub fn response_events(text: &str) -> Vec<Value> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with(':')).collect();
+    let event = |(number, pair): (usize, &[&str])| {
+        let [name, data] = pair else { panic!("{pair:?}") };
+        let name = name.strip_prefix("event: ").unwrap_or_else(|| panic!("{pair:?}"));
+        let data = data.strip_prefix("data: ").unwrap_or_else(|| panic!("{pair:?}"));
+        let event: Value = serde_json::from_str(data).unwrap();
+        assert_eq!((&event["type"], &event["sequence_number"]), (&name.into(), &number.into()), "{event}");
+        event
+    };
+    lines.chunks(2).enumerate().map(event).collect()
+}

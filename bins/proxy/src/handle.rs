@@ -110,6 +110,7 @@ impl Gateway {
             Route::Messages => messages::create(self, context, body, record).await,
             Route::CountTokens => count_tokens::count(self, context, body, record).await,
             Route::Chat => openai::chat(self, context, body, record).await,
+            Route::Responses => openai::responses(self, context, body, record).await,
             Route::Embeddings => embeddings::create(self, context, body, record).await,
             Route::Bedrock(operation, model) => {
                 ingress::call(self, context, body, record, operation, &model).await

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use catalog::Scope;
-use convert::openai::{Paths, chat};
+use convert::openai::{Paths, chat, responses};
 use convert::{Loss, Refusal};
 use httpd::{RequestBody, Response};
 use serde::Deserialize;
@@ -47,8 +47,48 @@ pub(crate) async fn chat(
         form,
     };
     let voice = Voice::Chat(Box::new(reply));
-    let translated = Translated { body, losses, paths, tier: None, session: brief.session(), voice };
+    let session = session(brief.prompt_cache_key.as_ref(), brief.user.as_ref());
+    let translated = Translated { body, losses, paths, tier: None, session, voice };
     translated.answer(gateway, context, begun, record).await
+}
+
+/// Answers one request of the Responses API.
+pub(crate) async fn responses(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
+    let begun = messages::begin(gateway, context, body, record).await?;
+    let request = responses::parse(messages::text(&begun.body)?).map_err(|refusal| refused(&refusal))?;
+    let minimum = cache_minimum(gateway, context, &begun, &request.model).await?;
+    let options = responses::Options {
+        default_max_tokens: gateway.shared.settings.models.default_max_tokens,
+        automatic_caching: minimum.is_some(),
+        cache_minimum_tokens: minimum.unwrap_or_default(),
+        // Nothing is kept: who asks for an earlier turn is told so.
+        state: false,
+        history: responses::History::default(),
+    };
+    let asked = responses::convert(&request, &options).map_err(|refusal| refused(&refusal))?;
+    let reply = responses::Reply {
+        id: answer_id("resp_"),
+        model: request.model.clone().into_owned(),
+        created: unix_seconds(context),
+    };
+    let responses::Asked { body, losses, paths, recall, .. } = asked;
+    let tier = recall.service_tier.clone();
+    let session = session(request.prompt_cache_key.as_ref(), request.user.as_ref());
+    let voice = Voice::Responses(Box::new((recall, reply)));
+    let translated = Translated { body, losses, paths, tier, session, voice };
+    drop(request);
+    translated.answer(gateway, context, begun, record).await
+}
+
+/// What keeps requests together that share a prompt.
+fn session(cache_key: Option<&Cow<'_, str>>, user: Option<&Cow<'_, str>>) -> Option<String> {
+    let named = cache_key.or(user).filter(|name| !name.is_empty());
+    named.map(|name| name.chars().take(128).collect())
 }
 
 /// What of a request is needed before it is read.
@@ -67,12 +107,6 @@ impl<'a> Brief<'a> {
     /// A body that cannot be read is refused by whoever reads all of it.
     fn read(text: &'a str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
-    }
-
-    /// What keeps requests together that share a prompt.
-    fn session(&self) -> Option<String> {
-        let named = self.prompt_cache_key.as_ref().or(self.user.as_ref());
-        named.filter(|name| !name.is_empty()).map(|name| name.chars().take(128).collect())
     }
 }
 

@@ -2,11 +2,10 @@
 //! whichever lane it was.
 
 use bedrock::Frame;
-use convert::openai::chat;
+use convert::openai::{chat, responses};
 use protocol::anthropic::response::Message;
 use protocol::anthropic::{Delta, Event};
 use protocol::{openai, sse};
-use serde::Serialize;
 
 use crate::answer::{Decoder, unreadable};
 use crate::error::ApiError;
@@ -17,6 +16,7 @@ use crate::route::Dialect;
 pub(crate) enum Voice {
     Messages,
     Chat(Box<chat::Reply>),
+    Responses(Box<(responses::Recall, responses::Reply)>),
 }
 
 impl Voice {
@@ -25,6 +25,7 @@ impl Voice {
         match self {
             Self::Messages => "messages",
             Self::Chat(_) => "chat",
+            Self::Responses(_) => "responses",
         }
     }
 
@@ -32,15 +33,16 @@ impl Voice {
     pub(crate) fn ping(&self) -> &'static [u8] {
         match self {
             Self::Messages => sse::PING,
-            Self::Chat(_) => openai::PING,
+            Self::Chat(_) | Self::Responses(_) => openai::PING,
         }
     }
 
     /// A whole answer.
     pub(crate) fn message(&self, message: &Message) -> Result<Vec<u8>, ApiError> {
         match self {
-            Self::Messages => written(message),
+            Self::Messages => serde_json::to_vec(message).map_err(|error| unreadable(&error.to_string())),
             Self::Chat(reply) => Ok(chat::response(message, reply)),
+            Self::Responses(own) => Ok(responses::response(message, &own.0, &own.1)),
         }
     }
 
@@ -48,7 +50,7 @@ impl Voice {
     pub(crate) fn relayed(&self, body: Vec<u8>) -> Result<Vec<u8>, ApiError> {
         match self {
             Self::Messages => Ok(body),
-            Self::Chat(_) => {
+            Self::Chat(_) | Self::Responses(_) => {
                 let message =
                     serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
                 self.message(&message)
@@ -61,13 +63,12 @@ impl Voice {
         let machine = match self {
             Self::Messages => return None,
             Self::Chat(reply) => Machine::Chat(chat::Stream::new(chat::Reply::clone(reply))),
+            Self::Responses(own) => {
+                Machine::Responses(Box::new(responses::Stream::new(own.0.clone(), own.1.clone())))
+            }
         };
         Some(Box::new(Speaker { machine, scratch: Vec::new(), content: None }))
     }
-}
-
-fn written(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(answer).map_err(|error| unreadable(&error.to_string()))
 }
 
 /// Says the events of the Messages API in other words.
@@ -80,6 +81,7 @@ pub(crate) struct Speaker {
 
 enum Machine {
     Chat(chat::Stream),
+    Responses(Box<responses::Stream>),
 }
 
 impl Speaker {
@@ -90,6 +92,7 @@ impl Speaker {
         }
         match &mut self.machine {
             Machine::Chat(stream) => stream.on_event(event, out),
+            Machine::Responses(stream) => stream.on_event(event, out),
         }
     }
 
@@ -118,6 +121,7 @@ impl Speaker {
     pub(crate) fn complete(&mut self, out: &mut Vec<u8>) {
         match &mut self.machine {
             Machine::Chat(stream) => stream.on_end(out),
+            Machine::Responses(stream) => stream.on_end(out),
         }
     }
 
@@ -126,6 +130,7 @@ impl Speaker {
         let json = error.body(Dialect::OpenAi, id);
         match &mut self.machine {
             Machine::Chat(stream) => stream.on_error(&json, out),
+            Machine::Responses(stream) => stream.on_error(&json, out),
         }
     }
 
