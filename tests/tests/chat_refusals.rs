@@ -1,5 +1,4 @@
 //! What callers of chat completions hear when something is wrong, in the form that OpenAI's clients act upon.
-#![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use outcrop_tests::{CLAUDE, Caller, Gateway, LANES, MASTER, Options, QWEN};
 use serde_json::{Value, json};

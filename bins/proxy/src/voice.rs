@@ -63,9 +63,7 @@ impl Voice {
         let machine = match self {
             Self::Messages => return None,
             Self::Chat(reply) => Machine::Chat(chat::Stream::new(chat::Reply::clone(reply))),
-            Self::Responses(own) => {
-                Machine::Responses(Box::new(responses::Stream::new(own.0.clone(), own.1.clone())))
-            }
+            Self::Responses(own) => Machine::Responses(responses::Stream::new(own.0.clone(), own.1.clone())),
         };
         Some(Box::new(Speaker { machine, scratch: Vec::new(), content: None }))
     }
@@ -79,9 +77,10 @@ pub(crate) struct Speaker {
     content: Option<usize>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a speaker is boxed as a whole")]
 enum Machine {
     Chat(chat::Stream),
-    Responses(Box<responses::Stream>),
+    Responses(responses::Stream),
 }
 
 impl Speaker {
