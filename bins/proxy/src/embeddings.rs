@@ -197,12 +197,16 @@ impl Batch<'_> {
         call: Option<&embeddings::Call>,
         answered: Result<Done, ApiError>,
     ) -> (Ended, Result<(Answer, Done), ApiError>) {
+        let at = |served: &Served| {
+            let resolution = served.moved.as_ref().unwrap_or(&self.resolution);
+            Some((served.place.clone(), resolution.clone()))
+        };
         let failed = |error: &ApiError| Ended {
             tokens: None,
             end: failure(error),
             attempts: error.attempts,
             upstream_request_id: None,
-            place: None,
+            place: error.last.as_deref().and_then(at),
         };
         let done = match answered {
             Ok(done) => done,
@@ -212,13 +216,12 @@ impl Batch<'_> {
         let counted = Some(usage::counts(&done.reply.headers)).filter(|usage| usage.reported);
         let told = read.as_ref().and_then(|read| read.as_ref().ok()?.tokens);
         let input = told.or(counted.map(|usage| usage.input));
-        let resolution = done.served.moved.as_ref().unwrap_or(&self.resolution);
         let ended = Ended {
             tokens: input.map(|input| Tokens { input, ..Tokens::default() }),
             end: End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason: None },
             attempts: done.attempts,
             upstream_request_id: done.upstream_request_id.clone(),
-            place: Some((done.served.place.clone(), resolution.clone())),
+            place: at(&done.served),
         };
         if let Some(Ok(answer)) = read {
             return (ended, Ok((answer, done)));
@@ -258,8 +261,10 @@ impl Batch<'_> {
                     return Ok(Done { reply, upstream_request_id, served, attempts });
                 }
                 Err(error) => {
-                    let next = tour.next(at, error, &mut behind);
-                    at = next.map_err(|error| api_error(&error, resolution, call.input_estimate))?;
+                    at = tour.next(at, error, &mut behind).map_err(|error| ApiError {
+                        last: Some(Box::new(tour.served(at, &self.plan))),
+                        ..api_error(&error, resolution, call.input_estimate)
+                    })?;
                 }
             }
         }
