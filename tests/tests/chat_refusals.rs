@@ -42,6 +42,18 @@ async fn refusals_of_ours_have_the_codes_that_clients_know() {
 }
 
 #[tokio::test]
+async fn a_name_that_bedrock_does_not_know_is_a_model_that_is_not_found() {
+    let gateway = Gateway::start().await;
+    for stream in [false, true] {
+        let mut body = ask("no.such-model", "Hi");
+        body["stream"] = json!(stream);
+        let error = openai(&gateway).openai(PATH, &body).await.openai_error();
+        assert_eq!((error.status, error.code.as_deref()), (404, Some("model_not_found")));
+        assert_eq!(error.param.as_deref(), Some("model"));
+    }
+}
+
+#[tokio::test]
 async fn a_field_at_fault_is_named_as_the_caller_wrote_it() {
     let gateway = Gateway::start().await;
     let image = json!([{ "type": "text", "text": "look" },

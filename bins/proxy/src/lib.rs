@@ -1,4 +1,4 @@
-//! The data plane: the Anthropic Messages API in front, AWS Bedrock behind.
+//! The data plane: the Anthropic Messages API and the OpenAI API in front, AWS Bedrock behind.
 //!
 //! One request, top to bottom: [`httpd`] accepts it · `handle` gives it an id, a route and a record · `messages` reads it top
 //! to bottom: authenticate, read, admit, convert, call, answer, settle; `openai` puts what its callers say into those words · `switches` refuses what the operator has switched

@@ -39,8 +39,10 @@ pub(crate) async fn list(gateway: &Gateway, context: &Context) -> Result<Respons
 /// One model, by any of its names.
 pub(crate) async fn get(gateway: &Gateway, context: &Context, id: &str) -> Result<Response, ApiError> {
     let caller = gateway.authenticate(context).await?;
-    let unknown =
-        || ApiError::new(Kind::ModelNotFound, format!("model: {}", id.chars().take(128).collect::<String>()));
+    let unknown = || {
+        let message = format!("model: {}", id.chars().take(128).collect::<String>());
+        ApiError { path: Some("model".to_owned()), ..ApiError::new(Kind::ModelNotFound, message) }
+    };
     let tables = gateway.shared.policy.tables();
     let catalog = tables.catalog();
     let behind = profiles::behind(gateway, catalog, id, context.now.mono).await;

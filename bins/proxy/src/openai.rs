@@ -166,8 +166,14 @@ async fn cache_minimum(
     Ok(own.map(|own| caching.cache_min_tokens.unwrap_or(own)))
 }
 
+/// How Bedrock refuses a name that it does not know; OpenAI's clients know a code for it.
+const UNKNOWN_MODEL: &str = "The provided model identifier is invalid.";
+
 /// What was said of a place in the Messages body, said of the caller's.
 fn said_of(error: ApiError, paths: &Paths) -> ApiError {
+    if error.kind == Kind::Invalid && error.message == UNKNOWN_MODEL {
+        return ApiError { kind: Kind::ModelNotFound, path: Some("model".to_owned()), ..error };
+    }
     let said = error.path.as_deref().or_else(|| upstream_path(&error));
     let Some(path) = said.filter(|path| !path.is_empty()) else { return error };
     let own = paths.caller(path);
