@@ -163,7 +163,7 @@ async fn a_session_is_the_key_of_its_prompt_cache_where_no_header_names_one() {
     body["user"] = json!("alice");
     chat(&gateway, &body).await;
     body["prompt_cache_key"] = json!("thread-7");
-    chat(&gateway, &body).await;
+    assert_eq!(chat(&gateway, &body).await.header("x-outcrop-loss"), Some(""), "it is used");
     openai(&gateway).header("session-id", "mine").openai(PATH, &body).await;
     let mut sessions: Vec<_> = gateway.rows(3).await.into_iter().filter_map(|row| row.session).collect();
     sessions.sort_unstable();

@@ -129,7 +129,9 @@ impl Translated {
         mut begun: Begun,
         record: &mut Record,
     ) -> Result<Response, ApiError> {
-        let Self { body, losses, paths, tier, session, voice } = self;
+        let Self { body, mut losses, paths, tier, session, voice } = self;
+        // It has no place in the body, and is the session.
+        losses.retain(|loss| session.is_none() || loss.path != "prompt_cache_key");
         begun.replace(body.into())?;
         let inquiry = Inquiry { paths: &paths, losses, tier, session, voice };
         let answered = messages::answer(gateway, context, begun, inquiry, record).await;
