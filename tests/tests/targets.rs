@@ -84,6 +84,30 @@ async fn a_throttled_target_falls_to_the_next_with_the_profile_of_its_region() {
 }
 
 #[tokio::test]
+async fn requests_of_the_openai_api_fall_to_the_next_target_alike() {
+    let (gateway, us, eu) = pair(&[]).await;
+    us.script("", vec![Fault::throttle()]);
+    let chat = json!({ "model": CLAUDE, "messages": [{ "role": "user", "content": "Hi" }] });
+    let reply = gateway.caller().openai("/v1/chat/completions", &chat).await;
+    assert_eq!(served_by(&reply), "frankfurt");
+    us.script("", vec![Fault::throttle()]);
+    let embed = json!({ "model": "amazon.titan-embed-text-v2:0", "input": "a" });
+    let reply = gateway.caller().openai("/v1/embeddings", &embed).await;
+    assert_eq!((served_by(&reply), reply.header("x-outcrop-attempts")), ("frankfurt", Some("2")));
+    assert_eq!((us.requests().len(), eu.requests().len()), (2, 2));
+    let rows = gateway.rows(2).await;
+    assert!(rows.iter().all(|row| (row.target.as_str(), row.region.as_str()) == ("frankfurt", EU)));
+    for sim in [&us, &eu] {
+        sim.script("", vec![Fault::unavailable(); 2]);
+    }
+    let texts = json!({ "model": "amazon.titan-embed-text-v1", "input": "a" });
+    let refused = gateway.caller().openai("/v1/embeddings", &texts).await.openai_error();
+    assert_eq!((refused.status, refused.code.as_deref()), (503, Some("overloaded")));
+    let row = gateway.rows(3).await.pop().unwrap();
+    assert_eq!((row.target.as_str(), row.attempts, row.status), ("frankfurt", 2, RowStatus::UpstreamError));
+}
+
+#[tokio::test]
 async fn an_exception_as_the_first_frame_still_falls_to_the_next_target() {
     let (gateway, us, _eu) = pair(&[]).await;
     us.script("", vec![Fault::mid_stream("throttlingException", 0)]);
