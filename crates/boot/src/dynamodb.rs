@@ -44,6 +44,10 @@ pub struct DynamoDb {
     #[arg(id = "dynamodb_beta_headers_table", long = "beta-headers-table", global = true,
         env = "DYNAMODB_BETA_HEADERS_TABLE", value_name = "NAME", value_parser = name)]
     pub beta_headers_table: Option<String>,
+    /// Full name of the table of kept responses [default: the prefix and response-context]
+    #[arg(id = "dynamodb_response_context_table", long = "response-context-table", global = true,
+        env = "DYNAMODB_RESPONSE_CONTEXT_TABLE", value_name = "NAME", value_parser = name)]
+    pub response_context_table: Option<String>,
     /// Full name of the table of single values [default: the prefix and meta]
     #[arg(id = "dynamodb_meta_table", long = "meta-table", global = true, env = "DYNAMODB_META_TABLE",
         value_name = "NAME", value_parser = name)]
@@ -61,6 +65,7 @@ impl DynamoDb {
             ("model-mapping", &self.model_mapping_table),
             ("model-pricing", &self.model_pricing_table),
             ("beta-headers", &self.beta_headers_table),
+            ("response-context", &self.response_context_table),
             ("meta", &self.meta_table),
         ]
         .into_iter()

@@ -7,9 +7,9 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::{
     Bucket, BudgetAsk, BudgetLimits, ConfigKind, ConfigRow, DynamoDb, Error, ErrorKind, KeyFilter, KeyId,
     KeyRecord, KeyStatus, Memory, NewKey, Page, PaidBy, PicoUsd, Rate, RateAsk, Result, RowStatus, Sqlite,
-    Store, Timestamp, UsageQuery, UsageRow,
+    Store, StoredTurn, Timestamp, UsageQuery, UsageRow,
     contract::{
-        sample::{hash, key_id, noon, record, row},
+        sample::{hash, key_id, noon, record, row, turn},
         stand_in,
     },
 };
@@ -36,6 +36,15 @@ enum Step {
     PutConfig(ConfigKind, ConfigRow),
     RemoveConfig(ConfigKind, String, Option<u64>),
     Draw(RateAsk),
+    Turn(TurnStep),
+}
+
+#[derive(Debug, Clone)]
+enum TurnStep {
+    Put(StoredTurn),
+    Get(&'static str, KeyId, Timestamp),
+    Remove(&'static str, KeyId, Timestamp),
+    Prune(Timestamp, usize),
 }
 
 /// Few ids, few moments, few texts: collisions are what is interesting.
@@ -154,6 +163,26 @@ fn a_config_row() -> impl Strategy<Value = ConfigRow> {
     })
 }
 
+fn turn_id() -> impl Strategy<Value = &'static str> {
+    select(vec!["a", "a'", "é", ""])
+}
+
+fn a_turn() -> impl Strategy<Value = StoredTurn> {
+    (turn_id(), 0..2_u32, moment(), select(vec!["", "x", "\0"])).prop_map(|(id, key, expires_at, payload)| {
+        StoredTurn { key_id: key_id(key), expires_at, payload: payload.to_owned(), ..turn(id) }
+    })
+}
+
+fn a_turn_step() -> impl Strategy<Value = TurnStep> {
+    let asked = || (turn_id(), (0..2_u32).prop_map(key_id), moment());
+    prop_oneof![
+        2 => a_turn().prop_map(TurnStep::Put),
+        2 => asked().prop_map(|(id, key_id, now)| TurnStep::Get(id, key_id, now)),
+        1 => asked().prop_map(|(id, key_id, now)| TurnStep::Remove(id, key_id, now)),
+        1 => (moment(), 0..3_usize).prop_map(|(now, rows)| TurnStep::Prune(now, rows)),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let query = (id(), moment(), moment()).prop_map(|(id, since, until)| UsageQuery {
         key_id: key_id(id),
@@ -187,14 +216,28 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (kind(), a_config_row(), any::<bool>()).prop_map(|(kind, row, named)| {
             Step::RemoveConfig(kind, row.id, named.then_some(row.version))
         }),
+        4 => a_turn_step().prop_map(Step::Turn),
     ]
+}
+
+fn shown<T: fmt::Debug>(result: Result<T>) -> String {
+    format!("{:?}", result.map_err(|error| error.kind()))
+}
+
+async fn turn_answer(store: &dyn Store, step: &TurnStep) -> String {
+    match step {
+        TurnStep::Put(turn) => shown(store.put_turn(turn).await),
+        TurnStep::Get(id, key_id, now) => {
+            let found = store.turn(id, key_id, *now).await;
+            shown(found.map(|found| found.map(|turn| (turn.created_at, turn.expires_at, turn.payload))))
+        }
+        TurnStep::Remove(id, key_id, now) => shown(store.remove_turn(id, key_id, *now).await),
+        TurnStep::Prune(now, rows) => shown(store.prune_turns(*now, *rows).await),
+    }
 }
 
 /// What a store answers, as text.
 async fn answer(store: &dyn Store, step: &Step) -> String {
-    fn shown<T: fmt::Debug>(result: Result<T>) -> String {
-        format!("{:?}", result.map_err(|error| error.kind()))
-    }
     match step {
         Step::Put { hash: n, record } => shown(store.put_new_key(&hash(*n), record).await),
         Step::ByHash(n) => shown(store.key_by_hash(&hash(*n)).await),
@@ -248,6 +291,7 @@ async fn answer(store: &dyn Store, step: &Step) -> String {
         Step::Config(kind) => shown(store.config_rows(*kind).await),
         Step::PutConfig(kind, row) => shown(store.put_config_row(*kind, row).await),
         Step::RemoveConfig(kind, id, version) => shown(store.remove_config_row(*kind, id, *version).await),
+        Step::Turn(step) => turn_answer(store, step).await,
     }
 }
 
@@ -283,7 +327,8 @@ proptest! {
     #[test]
     fn memory_and_dynamodb_agree(steps in vec(step(), 1..60)) {
         // It forgets rows by itself, so that it is not asked to.
-        let steps: Vec<_> = steps.into_iter().filter(|step| !matches!(step, Step::Prune(..))).collect();
+        let forgotten = |step: &Step| matches!(step, Step::Prune(..) | Step::Turn(TurnStep::Prune(..)));
+        let steps: Vec<_> = steps.into_iter().filter(|step| !forgotten(step)).collect();
         runtime().block_on(async {
             let Some(settings) = stand_in::tables().await else { return Ok(()) };
             let dynamodb = DynamoDb::open(&settings).await.unwrap();

@@ -18,6 +18,7 @@ pub mod rotation;
 pub mod sample;
 pub mod stand_in;
 pub mod totals;
+pub mod turns;
 pub mod usage;
 
 /// Holds a backend to every law: `contract!(name, || async { Some((store, guard)) });`. Behind a semicolon stand laws
@@ -78,6 +79,15 @@ macro_rules! contract {
                 a_removed_row_is_gone_and_may_be_put_anew
                 a_row_that_breaks_a_rule_is_not_put
                 a_row_of_another_hand_that_breaks_a_rule_is_broken_and_named
+            );
+            $crate::contract!(@laws turns, $open,
+                an_answer_is_read_back_as_it_was_put
+                an_id_is_given_once
+                to_another_key_an_answer_is_not_there
+                an_answer_is_there_until_its_instant_and_no_longer
+                of_parallel_removals_one_succeeds_and_nothing_is_left
+                what_is_too_large_is_not_put_and_an_impossible_id_is_not_found
+                pruning_takes_what_is_over_the_oldest_first_and_nothing_else
             );
             $crate::contract!(@laws usage, $open,
                 a_row_is_read_back_as_it_was_written

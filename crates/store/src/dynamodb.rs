@@ -8,7 +8,7 @@
 //! none. So calls run on a thread of their own, like those of [`Sqlite`](crate::Sqlite).
 //!
 //! - `tables`: the tables as data. `setup`: making and comparing them. `client`: where, by whom, for how long.
-//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `rate`, `config`: the statements.
+//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `rate`, `config`, `turns`: the statements.
 //! - `transact`, `item`, `failure`: what they are made of.
 
 mod budget;
@@ -23,6 +23,7 @@ mod setup;
 pub mod tables;
 mod totals;
 mod transact;
+mod turns;
 mod usage;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -33,10 +34,10 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, Error, ErrorKind, KeyFilter, KeyHash,
     KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, Result,
-    Store, Timestamp, Totals, UsageQuery, UsageRow,
+    Store, StoredTurn, Timestamp, Totals, UsageQuery, UsageRow,
 };
 use client::Clients;
-use item::{Item, text};
+use item::{Item, number, text};
 use tables::{TABLES, Table, TableNames, TableState};
 
 /// How many last uses are noted, or leases extended, at a time.
@@ -156,7 +157,8 @@ impl Db {
     async fn check(&self) -> Result<()> {
         for table in &TABLES {
             let key = [Some(table.partition), table.sort].into_iter().flatten();
-            let key = key.map(|name| (name.to_owned(), text("nothing"))).collect();
+            let nothing = |name| if table.holds_number(name) { number(0) } else { text("nothing") };
+            let key = key.map(|name| (name.to_owned(), nothing(name))).collect();
             self.get(table, key).await.map_err(|error| match error.kind() {
                 ErrorKind::Invalid => {
                     let name = self.names.of(table);
@@ -344,6 +346,26 @@ impl Store for DynamoDb {
     async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn> {
         let ask = ask.clone();
         self.call(|db| async move { rate::draw(&db, &ask).await }).await
+    }
+
+    async fn put_turn(&self, turn: &StoredTurn) -> Result<()> {
+        let turn = turn.clone();
+        self.call(|db| async move { turns::put(&db, &turn).await }).await
+    }
+
+    async fn turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<Option<StoredTurn>> {
+        let (id, key_id) = (id.to_owned(), key_id.clone());
+        self.call(move |db| async move { turns::get(&db, &id, &key_id, now).await }).await
+    }
+
+    async fn remove_turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<()> {
+        let (id, key_id) = (id.to_owned(), key_id.clone());
+        self.call(move |db| async move { turns::remove(&db, &id, &key_id, now).await }).await
+    }
+
+    /// Takes none, like [`Self::prune_usage`].
+    async fn prune_turns(&self, _now: Timestamp, _max_rows: usize) -> Result<usize> {
+        Ok(0)
     }
 
     async fn probe(&self) -> Result<()> {

@@ -3,7 +3,8 @@
 //! [`Store`] is the interface and its promises; [`Memory`] is the specification in code, [`Sqlite`] the embedded
 //! default, [`DynamoDb`] serves a fleet. `contract` (feature `contract`) holds one test per promise and runs against each
 //! of them.
-//! [`secret`] makes, recognises and hashes keys; [`config`] holds what operators change while gateways run.
+//! [`secret`] makes, recognises and hashes keys; [`config`] holds what operators change while gateways run;
+//! [`StoredTurn`]s are answers that callers may go on from.
 //!
 //! Nothing here but AWS's own chain of regions and credentials reads the environment, and nothing but
 //! [`Timestamp::now`] and pauses look at a clock.
@@ -30,6 +31,7 @@ mod sqlite;
 mod store;
 mod tier;
 mod timestamp;
+mod turn;
 pub mod usage;
 
 use std::{path::PathBuf, sync::Arc};
@@ -52,6 +54,7 @@ pub use sqlite::Sqlite;
 pub use store::{KeyFilter, Listing, Page, Recorded, Store};
 pub use tier::{CacheTtl, ServiceTier};
 pub use timestamp::Timestamp;
+pub use turn::StoredTurn;
 pub use usage::{Bucket, Corrected, PeriodQuery, PicoUsd, RowStatus, Span, Totals, UsageQuery, UsageRow};
 
 /// Where the memory is: `STORE`, and `OUTCROP_DB` or `DYNAMODB_*`.

@@ -1,5 +1,7 @@
 //! The specification in code: what the promises of [`Store`] come to, without a database.
 
+mod turns;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -11,7 +13,7 @@ use async_trait::async_trait;
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ByPeriod, ConfigKind, ConfigRow, Corrected, Error, ErrorKind, KeyFilter,
     KeyHash, KeyId, KeyRecord, Listing, Page, PaidBy, PeriodQuery, PicoUsd, Rate, RateAsk, RateDrawn,
-    Recorded, Result, Store, Timestamp, Totals, UsageQuery, UsageRow,
+    Recorded, Result, Store, StoredTurn, Timestamp, Totals, UsageQuery, UsageRow,
     budget::{self, signed},
     config,
     cursor::{self, KeyPlace, RowPlace},
@@ -41,6 +43,7 @@ struct State {
     /// By key and name: until when.
     claims: BTreeMap<(KeyId, String), Timestamp>,
     rates: BTreeMap<(KeyId, Rate), RateState>,
+    turns: turns::Turns,
 }
 
 impl State {
@@ -375,6 +378,22 @@ impl Store for Memory {
         let (bucket, drawn) = rate::draw(state.rates.get(&place).copied(), ask);
         state.rates.insert(place, bucket);
         Ok(drawn)
+    }
+
+    async fn put_turn(&self, turn: &StoredTurn) -> Result<()> {
+        self.state().turns.put(turn)
+    }
+
+    async fn turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<Option<StoredTurn>> {
+        Ok(self.state().turns.get(id, key_id, now))
+    }
+
+    async fn remove_turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<()> {
+        self.state().turns.remove(id, key_id, now)
+    }
+
+    async fn prune_turns(&self, now: Timestamp, max_rows: usize) -> Result<usize> {
+        Ok(self.state().turns.prune(now, max_rows))
     }
 
     async fn probe(&self) -> Result<()> {

@@ -4,7 +4,7 @@
 //! the commit, so that a hundred calls cost one `fsync`. Two threads read, each on a connection of its own; thanks to the
 //! write-ahead log they wait for no writer. Other processes may have the same file open.
 //!
-//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `rate`, `config`: the statements.
+//! - `keys`, `rotation`, `usage`, `totals`, `budget`, `rate`, `config`, `turns`: the statements.
 //! - `schema`: tables and their migrations. `worker`: the threads.
 
 mod budget;
@@ -15,6 +15,7 @@ mod rate;
 mod rotation;
 mod schema;
 mod totals;
+mod turns;
 mod usage;
 mod worker;
 
@@ -25,8 +26,8 @@ use rusqlite::Connection;
 
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord,
-    Listing, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, Result, Store, Timestamp,
-    Totals, UsageQuery, UsageRow,
+    Listing, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, Result, Store, StoredTurn,
+    Timestamp, Totals, UsageQuery, UsageRow,
 };
 use worker::Workers;
 
@@ -224,6 +225,25 @@ impl Store for Sqlite {
     async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn> {
         let ask = ask.clone();
         self.write(move |db| rate::draw(db, &ask)).await
+    }
+
+    async fn put_turn(&self, turn: &StoredTurn) -> Result<()> {
+        let turn = turn.clone();
+        self.write(move |db| turns::put(db, &turn)).await
+    }
+
+    async fn turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<Option<StoredTurn>> {
+        let (id, key_id) = (id.to_owned(), key_id.clone());
+        self.read(move |db| turns::get(db, &id, &key_id, now)).await
+    }
+
+    async fn remove_turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<()> {
+        let (id, key_id) = (id.to_owned(), key_id.clone());
+        self.write(move |db| turns::remove(db, &id, &key_id, now)).await
+    }
+
+    async fn prune_turns(&self, now: Timestamp, max_rows: usize) -> Result<usize> {
+        self.write(move |db| turns::prune(db, now, max_rows)).await
     }
 
     async fn probe(&self) -> Result<()> {

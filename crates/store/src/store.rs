@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyHash, KeyId, KeyRecord, KeyStatus,
-    PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Result, Timestamp, Totals, UsageQuery, UsageRow,
-    cursor,
+    PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Result, StoredTurn, Timestamp, Totals, UsageQuery,
+    UsageRow, cursor,
 };
 
 /// What Outcrop remembers. Every backend makes these promises, and `store::contract` holds it to them.
@@ -52,10 +52,14 @@ use crate::{
 ///
 /// **Claims.** Of any number who claim a name for a key, at once or one after the other, one succeeds, until its claim ends.
 ///
+/// **Kept answers.** An answer is written once and never changed. It is there for the key that made it, until the instant
+/// that it names; for anybody else, and from then on, it is as if there were none. Pruning takes those whose time is over,
+/// the oldest first; it takes none where the database itself forgets them.
+///
 /// **Meta.** A name gets its value once; everybody who puts it gets the value that stands.
 ///
 /// **Not here.** Caching is the policy's, queueing is [`usage::Writer`](crate::usage::Writer)'s. No call is made per
-/// request on a warm path.
+/// request on a warm path, but for callers who have their answers kept or go on from one.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Keeps a new key. `Conflict` when its id or its hash exists.
@@ -161,6 +165,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Draws from the bucket of a key's limit, if what is needed is there.
     async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn>;
+
+    /// Keeps an answer. `Conflict` when its id exists; `Invalid` when it is too large.
+    async fn put_turn(&self, turn: &StoredTurn) -> Result<()>;
+
+    /// The answer with this id, if it is this key's and its time is not over at `now`.
+    async fn turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<Option<StoredTurn>>;
+
+    /// Removes it. `NotFound` where [`Store::turn`] finds none.
+    async fn remove_turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<()>;
+
+    /// Removes at most `max_rows` answers whose time was over at `now`; returns how many. Fewer than `max_rows` means that
+    /// it is done.
+    async fn prune_turns(&self, now: Timestamp, max_rows: usize) -> Result<usize>;
 
     /// Whether the store answers and would let one write, for readiness.
     async fn probe(&self) -> Result<()>;

@@ -264,10 +264,12 @@ mod tests {
         let wrong = [("DYNAMODB_TABLE_PREFIX", "a b"), ("DYNAMODB_ENDPOINT_URL", "nowhere"), secret];
         let names: Vec<_> = with(&[], &wrong).unwrap_err().into_iter().map(|problem| problem.name).collect();
         assert_eq!(names, ["DYNAMODB_ENDPOINT_URL", "DYNAMODB_TABLE_PREFIX"]);
-        let right = [("STORE", "dynamodb"), ("DYNAMODB_USAGE_TABLE", "rows"), secret];
+        let names = [("DYNAMODB_USAGE_TABLE", "rows"), ("DYNAMODB_RESPONSE_CONTEXT_TABLE", "turns")];
+        let right = [("STORE", "dynamodb"), names[0], names[1], secret];
         let cli = with(&["--dynamodb-table-prefix=p-"], &right).unwrap();
         assert_eq!(cli.settings.dynamodb.table_prefix, "p-");
-        assert_eq!(cli.settings.dynamodb.full_names(), [("usage", "rows".to_owned())]);
+        let full = [("usage", "rows".to_owned()), ("response-context", "turns".to_owned())];
+        assert_eq!(cli.settings.dynamodb.full_names(), full);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::{
     BetaKind, BetaRow, BudgetChange, BudgetExtension, BudgetReset, ByPeriod, CacheTtl, KeyHash, KeyId,
     KeyRecord, MappingRow, PicoUsd, Previous, PriceBand, PriceFigures, PriceRow, PriceSource, PriceStatus,
-    RowStatus, ServiceTier, Timestamp, UsageRow,
+    RowStatus, ServiceTier, StoredTurn, Timestamp, UsageRow,
 };
 
 /// Noon of 21 November 2026.
@@ -163,4 +163,27 @@ pub fn beta_row(id: &str) -> BetaRow {
         updated_at: noon(),
         version: 0,
     }
+}
+
+/// An answer of the first key, put at noon and there for an hour and a bit.
+pub fn turn(id: &str) -> StoredTurn {
+    StoredTurn {
+        id: id.to_owned(),
+        key_id: key_id(1),
+        created_at: noon(),
+        expires_at: noon().plus_millis(3_600_007),
+        payload: "[]".to_owned(),
+    }
+}
+
+/// Text that nothing makes shorter, as pictures are.
+pub fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(
+            b" !#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`a"[(state >> 58) as usize],
+        )
+    };
+    (0..bytes).map(|_| next()).collect()
 }

@@ -148,7 +148,7 @@ async fn create(db: &Db, table: &Table, name: &str) -> Result<()> {
 
 fn described(mut creation: CreateTableFluentBuilder, table: &Table) -> Result<CreateTableFluentBuilder> {
     creation = creation
-        .set_attribute_definitions(Some(attributes(&table.key_attributes())?))
+        .set_attribute_definitions(Some(attributes(table, &table.key_attributes())?))
         .set_key_schema(Some(schema(table.partition, table.sort)?));
     for index in table.indexes {
         let index = GlobalSecondaryIndex::builder()
@@ -177,7 +177,7 @@ async fn add_index(db: &Db, table: &Table, index: &Index, name: &str) -> Result<
         .writes
         .update_table()
         .table_name(name)
-        .set_attribute_definitions(Some(attributes(&names)?))
+        .set_attribute_definitions(Some(attributes(table, &names)?))
         .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(action).build())
         .send()
         .await
@@ -206,10 +206,11 @@ fn unchangeable(table: &Table, found: &TableDescription) -> Vec<String> {
     }
     for name in table.key_attributes() {
         let other = |kind: &AttributeDefinition| {
-            kind.attribute_name() == name && kind.attribute_type() != &ScalarAttributeType::S
+            kind.attribute_name() == name && *kind.attribute_type() != kind_of(table, name)
         };
         if found.attribute_definitions().iter().any(other) {
-            differences.push(format!("{name} is not text"));
+            let what = if table.holds_number(name) { "a number" } else { "text" };
+            differences.push(format!("{name} is not {what}"));
         }
     }
     for index in table.indexes {
@@ -263,10 +264,14 @@ async fn ttl_difference(db: &Db, table: &Table, name: &str) -> Result<Option<Ttl
     })
 }
 
-fn attributes(names: &[&str]) -> Result<Vec<AttributeDefinition>> {
+fn kind_of(table: &Table, name: &str) -> ScalarAttributeType {
+    if table.holds_number(name) { ScalarAttributeType::N } else { ScalarAttributeType::S }
+}
+
+fn attributes(table: &Table, names: &[&str]) -> Result<Vec<AttributeDefinition>> {
     let definition = |name: &&str| {
-        let text = AttributeDefinition::builder().attribute_type(ScalarAttributeType::S);
-        text.attribute_name(*name).build().map_err(incomplete)
+        let kind = AttributeDefinition::builder().attribute_type(kind_of(table, name));
+        kind.attribute_name(*name).build().map_err(incomplete)
     };
     names.iter().map(definition).collect()
 }

@@ -5,7 +5,7 @@
 
 pub use super::setup::{State, TableState};
 
-/// What a key attribute holds. Every key of ours is text.
+/// The name of a key attribute. It holds text, unless its table says otherwise.
 type Attribute = &'static str;
 
 /// A table, under its name without the prefix.
@@ -19,6 +19,8 @@ pub struct Table {
     pub sort: Option<Attribute>,
     /// Global secondary indexes; they project keys only.
     pub indexes: &'static [Index],
+    /// The key attributes that hold numbers.
+    pub numbers: &'static [Attribute],
     /// The attribute with the second (Unix time) in which an item expires.
     pub ttl: Option<Attribute>,
 }
@@ -41,6 +43,7 @@ pub const API_KEYS: Table = Table {
     sort: None,
     // `created_at` is the instant and the key id, so that keys of one millisecond have an order too.
     indexes: &[Index { name: "user_id-index", partition: "user_id", sort: Some("created_at") }],
+    numbers: &[],
     ttl: Some("ttl"),
 };
 
@@ -50,6 +53,7 @@ pub const USAGE: Table = Table {
     partition: "key_id",
     sort: Some("sk"),
     indexes: &[Index { name: "request_id-index", partition: "request_id", sort: None }],
+    numbers: &[],
     ttl: Some("ttl"),
 };
 
@@ -59,17 +63,18 @@ pub const USAGE_STATS: Table = Table {
     partition: "key_id",
     sort: Some("bucket"),
     indexes: &[Index { name: "bucket-index", partition: "bucket", sort: Some("key_id") }],
+    numbers: &[],
     ttl: Some("ttl"),
 };
 
 /// Leases of budgets: `lease#<replica>` at the key's id, and `budget#version` beside them; at `claim#<key_id>`, what was
 /// claimed about a key. Buckets of limits: `rate#<rate>` at its id.
 pub const LEDGER: Table =
-    Table { name: "ledger", partition: "pk", sort: Some("sk"), indexes: &[], ttl: Some("ttl") };
+    Table { name: "ledger", partition: "pk", sort: Some("sk"), indexes: &[], numbers: &[], ttl: Some("ttl") };
 
 /// Names of models.
 pub const MODEL_MAPPING: Table =
-    Table { name: "model-mapping", partition: "model_id", sort: None, indexes: &[], ttl: None };
+    Table { name: "model-mapping", partition: "model_id", sort: None, indexes: &[], numbers: &[], ttl: None };
 
 /// Prices.
 pub const MODEL_PRICING: Table = Table {
@@ -77,21 +82,53 @@ pub const MODEL_PRICING: Table = Table {
     partition: "model_id",
     sort: None,
     indexes: &[Index { name: "provider-index", partition: "provider", sort: None }],
+    numbers: &[],
     ttl: None,
 };
 
 /// Beta flags.
-pub const BETA_HEADERS: Table =
-    Table { name: "beta-headers", partition: "header_name", sort: None, indexes: &[], ttl: None };
+pub const BETA_HEADERS: Table = Table {
+    name: "beta-headers",
+    partition: "header_name",
+    sort: None,
+    indexes: &[],
+    numbers: &[],
+    ttl: None,
+};
+
+/// Kept answers, in chunks from 0 on.
+pub const RESPONSE_CONTEXT: Table = Table {
+    name: "response-context",
+    partition: "response_id",
+    sort: Some("chunk"),
+    indexes: &[],
+    numbers: &["chunk"],
+    ttl: Some("expires_at"),
+};
 
 /// Names with one value each.
-pub const META: Table = Table { name: "meta", partition: "name", sort: None, indexes: &[], ttl: None };
+pub const META: Table =
+    Table { name: "meta", partition: "name", sort: None, indexes: &[], numbers: &[], ttl: None };
 
 /// Every table there is.
-pub const TABLES: [Table; 8] =
-    [API_KEYS, USAGE, USAGE_STATS, LEDGER, MODEL_MAPPING, MODEL_PRICING, BETA_HEADERS, META];
+pub const TABLES: [Table; 9] = [
+    API_KEYS,
+    USAGE,
+    USAGE_STATS,
+    LEDGER,
+    MODEL_MAPPING,
+    MODEL_PRICING,
+    BETA_HEADERS,
+    RESPONSE_CONTEXT,
+    META,
+];
 
 impl Table {
+    /// Whether a key attribute holds a number.
+    pub(super) fn holds_number(&self, name: &str) -> bool {
+        self.numbers.contains(&name)
+    }
+
     /// The attributes that keys are made of, each once.
     pub(super) fn key_attributes(&self) -> Vec<Attribute> {
         let own = [Some(self.partition), self.sort];

@@ -8,11 +8,11 @@ use aws_sdk_dynamodb::types::{
 use super::tables::State;
 use super::*;
 use crate::{
-    BetaRow, MappingRow, PicoUsd, config,
+    BetaRow, MappingRow, PicoUsd, StoredTurn, config,
     contract::{
         fault::{Fate, FaultProxy},
         rate::{TOKEN, ask},
-        sample::{hash, key_id, mapping_row, noon, record, row},
+        sample::{hash, key_id, mapping_row, noise, noon, record, row, turn},
         stand_in,
     },
 };
@@ -410,4 +410,18 @@ async fn totals_that_went_wrong_are_counted_again_in_as_many_transactions_as_it_
     // Bookings add to what was corrected.
     store.record_usage(&[row("another")]).await.unwrap();
     assert_eq!(total(&store, 1).await.requests, 61);
+}
+
+#[tokio::test]
+async fn a_long_answer_lies_in_chunks_that_expire_no_earlier_than_it_and_go_together() {
+    let Some(settings) = stand_in::tables().await else { return };
+    let [store] = handles(&settings).await;
+    let payload = noise(1_000_000);
+    store.put_turn(&StoredTurn { payload, ..turn("a") }).await.unwrap();
+    let chunks = raw(&store, &tables::RESPONSE_CONTEXT).await;
+    assert!(chunks.len() > 1, "{}", chunks.len());
+    let ends = (turn("a").expires_at.unix_millis() / 1_000) + 1;
+    assert!(chunks.iter().all(|chunk| chunk["expires_at"] == AttributeValue::N(ends.to_string())));
+    store.remove_turn("a", &key_id(1), noon()).await.unwrap();
+    assert_eq!(raw(&store, &tables::RESPONSE_CONTEXT).await.len(), 0);
 }

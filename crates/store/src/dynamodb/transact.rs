@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::{
     Client,
     operation::{transact_get_items::TransactGetItemsError, transact_write_items::TransactWriteItemsError},
-    types::{CancellationReason, Get, Put, TransactGetItem, TransactWriteItem, Update},
+    types::{CancellationReason, Delete, Get, Put, TransactGetItem, TransactWriteItem, Update},
 };
 
 use super::{failure, item::Item};
@@ -118,6 +118,10 @@ pub(super) async fn pause(attempt: u32) {
 
 pub(super) fn put(put: Put) -> TransactWriteItem {
     TransactWriteItem::builder().put(put).build()
+}
+
+pub(super) fn delete(delete: Delete) -> TransactWriteItem {
+    TransactWriteItem::builder().delete(delete).build()
 }
 
 pub(super) fn update(update: Update) -> TransactWriteItem {

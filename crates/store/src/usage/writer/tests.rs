@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{
     Bucket, BudgetAsk, BudgetGrant, ConfigKind, ConfigRow, Corrected, KeyFilter, KeyHash, KeyId, KeyRecord,
-    Listing, Memory, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, Timestamp, Totals,
-    UsageQuery,
+    Listing, Memory, Page, PaidBy, PeriodQuery, PicoUsd, RateAsk, RateDrawn, Recorded, StoredTurn, Timestamp,
+    Totals, UsageQuery,
     contract::sample::{hash, key_id, noon, record, row},
 };
 
@@ -151,6 +151,18 @@ impl Store for Flaky {
     }
     async fn draw_rate(&self, ask: &RateAsk) -> Result<RateDrawn> {
         self.inner.draw_rate(ask).await
+    }
+    async fn put_turn(&self, turn: &StoredTurn) -> Result<()> {
+        self.inner.put_turn(turn).await
+    }
+    async fn turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<Option<StoredTurn>> {
+        self.inner.turn(id, key_id, now).await
+    }
+    async fn remove_turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<()> {
+        self.inner.remove_turn(id, key_id, now).await
+    }
+    async fn prune_turns(&self, now: Timestamp, max_rows: usize) -> Result<usize> {
+        self.inner.prune_turns(now, max_rows).await
     }
     async fn probe(&self) -> Result<()> {
         self.inner.probe().await
