@@ -213,6 +213,40 @@ fn answers_are_converted_as_the_fixtures_say() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+#[test]
+fn an_end_that_is_held_back_is_the_same_and_says_whether_the_turn_was_kept() {
+    let mut complete = 0;
+    for case in cases("answer") {
+        let AnswerCase { request, message, events, error } = read(&case);
+        let recall = asked(request.get()).recall;
+        let events = if events.is_empty() { message.map(events_of).unwrap_or_default() } else { events };
+        let expected = data(&streamed(&recall, &events, error.as_deref()));
+        for kept in [true, false] {
+            let mut stream = Stream::new(recall.clone(), reply()).holding_its_end();
+            let mut out = Vec::new();
+            events.iter().for_each(|event| stream.on_event(event, &mut out));
+            if let Some(error) = &error {
+                stream.on_error(error.get(), &mut out);
+            }
+            stream.on_end(&mut out);
+            let outcome = serde_json::to_value(stream.response()).unwrap();
+            let before = out.len();
+            stream.conclude(kept, &mut out);
+            stream.conclude(kept, &mut out);
+            complete += usize::from(out.len() > before);
+            let mut told = data(&String::from_utf8(out).unwrap());
+            let last = told.last_mut().unwrap();
+            if last["type"] != "response.failed" {
+                assert_eq!(last["response"]["store"], json!(kept));
+                last["response"]["store"] = outcome["store"].clone();
+                assert_eq!(last["response"], outcome, "known before it is told");
+            }
+            assert_eq!(told, expected, "{}", case.display());
+        }
+    }
+    assert!(complete > 20);
+}
+
 fn last_response(sse: &str) -> Value {
     data(sse).pop().unwrap()["response"].take()
 }

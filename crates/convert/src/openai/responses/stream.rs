@@ -30,6 +30,8 @@ pub struct Stream {
     recall: Recall,
     reply: Reply,
     phase: Phase,
+    /// Whether the last event of a complete answer waits for [`Stream::conclude`].
+    holds: bool,
     items: Vec<Building>,
     /// The blocks that are open, by their index, and the items that they went into.
     blocks: Vec<(u32, Option<usize>)>,
@@ -56,12 +58,28 @@ impl Stream {
             recall,
             reply,
             phase: Phase::Waiting,
+            holds: false,
             items: Vec::new(),
             blocks: Vec::new(),
             number: 0,
             usage: Reported::default(),
             stop: None,
             error: None,
+        }
+    }
+
+    /// Holds back the last event of a complete answer until [`Self::conclude`]: by the time the caller reads it, the turn has
+    /// to be kept.
+    #[must_use]
+    pub fn holding_its_end(self) -> Self {
+        Self { holds: true, ..self }
+    }
+
+    /// Tells the end that was held back, if there is one, and whether the turn was kept.
+    pub fn conclude(&mut self, kept: bool, out: &mut Vec<u8>) {
+        if self.finished() && self.error.is_none() && std::mem::take(&mut self.holds) {
+            self.recall.echo.store = kept;
+            self.tell_end(out);
         }
     }
 
@@ -105,7 +123,7 @@ impl Stream {
         self.fail(body.unwrap_or_else(|_| ErrorBody::new("server_error", "the upstream failed")), out);
     }
 
-    /// Whether everything was emitted.
+    /// Whether everything was emitted, but for an end that is held back.
     pub fn finished(&self) -> bool {
         self.phase == Phase::Over
     }
@@ -120,7 +138,7 @@ impl Stream {
         self.stop.as_ref()
     }
 
-    /// The response by now: once the stream is finished, as its last event told it.
+    /// The response by now: once the stream is finished, as its last event tells it.
     pub fn response<'s>(&'s self) -> Response<'s> {
         let ending = match (&self.error, self.phase) {
             (Some(error), _) => Ending::Failed(error.clone()),
@@ -301,6 +319,13 @@ impl Stream {
             self.close(at, if last { ending.last_item() } else { Status::Completed }, out);
         }
         self.phase = Phase::Over;
+        if !self.holds {
+            self.tell_end(out);
+        }
+    }
+
+    fn tell_end(&mut self, out: &mut Vec<u8>) {
+        let ending = Ending::of(self.stop.as_ref());
         let mut number = self.number;
         let response = &self.response();
         let event = match ending {
