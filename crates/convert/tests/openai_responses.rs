@@ -224,7 +224,9 @@ fn an_end_that_is_held_back_is_the_same_and_says_whether_the_turn_was_kept() {
         for kept in [true, false] {
             let mut stream = Stream::new(recall.clone(), reply()).holding_its_end();
             let mut out = Vec::new();
-            events.iter().for_each(|event| stream.on_event(event, &mut out));
+            for event in &events {
+                stream.on_event(event, &mut out);
+            }
             if let Some(error) = &error {
                 stream.on_error(error.get(), &mut out);
             }

@@ -39,6 +39,10 @@ pub struct Compacting {
 pub fn request(request: &Request<'_>, options: &Options<'_>, reply: &Reply) -> Result<Compacting, Refusal> {
     let mut items: Vec<Item<'_>> =
         all_items(request, options)?.into_iter().map(|(item, _)| item.into_owned()).collect();
+    if items.is_empty() {
+        let message = "there is nothing to compact".to_owned();
+        return Err(Refusal { path: "input".to_owned(), message });
+    }
     let unanswered = items.iter().rev().take_while(|item| is_said_by(item, &[Role::User])).count();
     // Nothing but messages of the user's: then it is they who are too long.
     let operators = items.iter().filter(|item| is_said_by(item, &[Role::System, Role::Developer])).count();

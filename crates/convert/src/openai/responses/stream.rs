@@ -75,9 +75,15 @@ impl Stream {
         Self { holds: true, ..self }
     }
 
+    /// Whether the answer is complete and its end is held back.
+    pub fn holds_its_end(&self) -> bool {
+        self.holds && self.finished() && self.error.is_none()
+    }
+
     /// Tells the end that was held back, if there is one, and whether the turn was kept.
     pub fn conclude(&mut self, kept: bool, out: &mut Vec<u8>) {
-        if self.finished() && self.error.is_none() && std::mem::take(&mut self.holds) {
+        if self.holds_its_end() {
+            self.holds = false;
             self.recall.echo.store = kept;
             self.tell_end(out);
         }
