@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::record::Record;
 use crate::request_id::RequestId;
 use crate::route::{Dialect, Miss, Route};
-use crate::{count_tokens, embeddings, health, ingress, messages, models, openai, rates};
+use crate::{count_tokens, embeddings, health, ingress, messages, models, openai, rates, stored};
 
 /// Names the budgets that are nearly spent, and to how many percent: `daily=83%, total=91%`.
 pub(crate) const BUDGET_WARNING: &str = "x-outcrop-budget-warning";
@@ -111,12 +111,14 @@ impl Gateway {
             Route::CountTokens => count_tokens::count(self, context, body, record).await,
             Route::Chat => openai::chat(self, context, body, record).await,
             Route::Responses => openai::responses(self, context, body, record).await,
+            Route::Compact => openai::compact(self, context, body, record).await,
             Route::Embeddings => embeddings::create(self, context, body, record).await,
             Route::Bedrock(operation, model) => {
                 ingress::call(self, context, body, record, operation, &model).await
             }
             Route::Profiles => ingress::profiles::list(self, context).await,
             Route::Profile(id) => ingress::profiles::get(self, context, &id).await,
+            Route::Stored(question, id) => stored::answer(self, context, question, &id, record).await,
             Route::Models => models::list(self, context).await,
             Route::Model(id) => models::get(self, context, &id).await,
             Route::Health => Ok(health::report(self).await),

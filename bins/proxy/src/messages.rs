@@ -28,7 +28,7 @@ use crate::stream;
 use crate::switches;
 use crate::targets;
 use crate::tiers;
-use crate::upstream::{self, Job};
+use crate::upstream::{self, Answered, Job};
 use crate::voice::Voice;
 use crate::wishes::Wishes;
 
@@ -145,7 +145,7 @@ pub(crate) async fn answer(
         let opening = stream::Opening { job, prepared, reply, debug, voice };
         return stream::reply(gateway, context, admission, record, opening, held).await;
     }
-    whole(&job, admission, record, prepared, &Said { reply, debug, voice }).await
+    whole(&job, admission, record, prepared, Said { reply, debug, voice }).await
 }
 
 /// Adds what was lost before, and names everything as the caller does.
@@ -186,7 +186,7 @@ async fn whole(
     mut admission: Admission,
     record: &mut Record,
     prepared: Prepared,
-    said: &Said,
+    mut said: Said,
 ) -> Result<Response, ApiError> {
     let made = match job.send(&mut admission, prepared).await {
         Ok(answered) => {
@@ -213,7 +213,8 @@ async fn whole(
                 stop_reason: answer.said.stop_reason,
             };
             record.tokens(admission.settle(end, now));
-            let mut response = handle::private(handle::json(StatusCode::OK, answer.body));
+            let body = kept(job, &upstream, &mut said, answer.body).await?;
+            let mut response = handle::private(handle::json(StatusCode::OK, body));
             if let Some(debug) = &said.debug {
                 let id = upstream.reply.request_id.as_deref();
                 debug.apply(response.headers_mut(), &upstream.served, tier, upstream.attempts, id);
@@ -235,6 +236,19 @@ pub(crate) fn note_failed(error: &ApiError, admission: &mut Admission, record: &
     if let Some(last) = &error.last {
         last.note(admission, record);
     }
+}
+
+/// An answer that has been kept, if its caller may go on from it; where it could not be, it says so.
+async fn kept(
+    job: &Job,
+    upstream: &Answered<bedrock::Reply>,
+    said: &mut Said,
+    body: Vec<u8>,
+) -> Result<Vec<u8>, ApiError> {
+    if said.voice.keep(&job.gateway.shared, &body).await {
+        return Ok(body);
+    }
+    Ok(Answer::new(&upstream.prepared, &upstream.reply.body, &said.reply, &said.voice)?.body)
 }
 
 /// How a failed call is booked.

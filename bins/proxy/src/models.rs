@@ -13,7 +13,7 @@ use crate::error::{ApiError, Kind};
 use crate::gateway::Gateway;
 use crate::handle::{self, Context};
 use crate::profiles;
-use crate::route::Dialect;
+use crate::route::{Dialect, parameter};
 
 const ACTIVE: &str = "active";
 
@@ -85,10 +85,7 @@ fn entries(gateway: &Gateway, caller: &Caller) -> Vec<Entry> {
 
 /// `limit`, `after_id` and `before_id` of the Messages API; an unknown cursor is ignored.
 fn page(entries: &[Entry], query: &str) -> Result<Value, ApiError> {
-    let parameter = |name: &str| {
-        let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        found.map(crate::route::percent_decoded)
-    };
+    let parameter = |name: &str| parameter(query, name);
     let limit = match parameter("limit") {
         None => 20,
         Some(text) => match text.parse::<usize>() {

@@ -2,11 +2,14 @@
 //! the answer is said in the caller's words.
 
 use std::borrow::Cow;
+use std::mem::take;
+use std::sync::Arc;
 
 use catalog::Scope;
 use convert::openai::{Paths, chat, responses};
 use convert::{Loss, Refusal};
 use httpd::{RequestBody, Response};
+use protocol::openai::responses::request::Request;
 use serde::Deserialize;
 use store::CacheTtl;
 
@@ -17,7 +20,8 @@ use crate::messages::{self, Begun, Inquiry};
 use crate::profiles;
 use crate::record::Record;
 use crate::request_id::answer_id;
-use crate::voice::Voice;
+use crate::turns::Past;
+use crate::voice::{Respondent, Voice};
 
 /// Least tokens before a cache marker of ours, for models that nothing is known of.
 const CACHE_MINIMUM: u32 = 1024;
@@ -61,28 +65,76 @@ pub(crate) async fn responses(
 ) -> Result<Response, ApiError> {
     let begun = messages::begin(gateway, context, body, record).await?;
     let request = responses::parse(messages::text(&begun.body)?).map_err(|refusal| refused(&refusal))?;
-    let minimum = cache_minimum(gateway, context, &begun, &request.model).await?;
-    let options = responses::Options {
-        default_max_tokens: gateway.shared.settings.models.default_max_tokens,
-        automatic_caching: minimum.is_some(),
-        cache_minimum_tokens: minimum.unwrap_or_default(),
-        // Nothing is kept: who asks for an earlier turn is told so.
-        state: false,
-        history: responses::History::default(),
-    };
-    let asked = responses::convert(&request, &options).map_err(|refusal| refused(&refusal))?;
-    let reply = responses::Reply {
-        id: answer_id("resp_"),
-        model: request.model.clone().into_owned(),
-        created: unix_seconds(context),
-    };
-    let responses::Asked { body, losses, paths, recall, .. } = asked;
+    let read = |options: &responses::Options<'_>| responses::convert(&request, options);
+    let (asked, past) = in_context(gateway, context, &begun, &request, read).await?;
+    let responses::Asked { body, losses, paths, mut recall, store, input, .. } = asked;
+    let keeping = if store { past.keeping(&gateway.shared, begun.caller.key_id(), input) } else { None };
+    if keeping.is_none() && request.store == Some(true) {
+        return Err(ApiError::field("store", "the conversation is larger than this gateway keeps"));
+    }
+    recall.echo.store = keeping.is_some();
     let tier = recall.service_tier.clone();
     let session = session(request.prompt_cache_key.as_ref(), request.user.as_ref());
-    let voice = Voice::Responses(Box::new((recall, reply)));
+    let (reply, keeping) = (responses_reply(context, &request), keeping.map(Arc::new));
+    let voice = Voice::Responses(Box::new(Respondent { recall, reply, keeping }));
     let translated = Translated { body, losses, paths, tier, session, voice };
     drop(request);
     translated.answer(gateway, context, begun, record).await
+}
+
+/// Answers one request for the summary of a conversation.
+pub(crate) async fn compact(
+    gateway: &Gateway,
+    context: &Context,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Response, ApiError> {
+    let begun = messages::begin(gateway, context, body, record).await?;
+    let request = responses::parse(messages::text(&begun.body)?).map_err(|refusal| refused(&refusal))?;
+    let reply = responses_reply(context, &request);
+    let read = |options: &responses::Options<'_>| responses::compact::request(&request, options, &reply);
+    let (mut compacting, _) = in_context(gateway, context, &begun, &request, read).await?;
+    let asked = &mut compacting.asked;
+    let (body, losses, paths) = (take(&mut asked.body), take(&mut asked.losses), take(&mut asked.paths));
+    let tier = asked.recall.service_tier.clone();
+    let session = session(request.prompt_cache_key.as_ref(), request.user.as_ref());
+    let voice = Voice::Compact(Box::new((compacting, reply)));
+    let translated = Translated { body, losses, paths, tier, session, voice };
+    drop(request);
+    translated.answer(gateway, context, begun, record).await
+}
+
+/// Converts a request of the Responses API together with what it goes on from.
+async fn in_context<T>(
+    gateway: &Gateway,
+    context: &Context,
+    begun: &Begun,
+    request: &Request<'_>,
+    read: impl FnOnce(&responses::Options<'_>) -> Result<T, Refusal>,
+) -> Result<(T, Past), ApiError> {
+    let settings = &gateway.shared.settings;
+    let minimum = cache_minimum(gateway, context, begun, &request.model).await?;
+    let past = Past::find(gateway, context, &begun.caller, &responses::wants(request)).await?;
+    let asked = {
+        let (turns, others) = past.turns()?;
+        let options = responses::Options {
+            default_max_tokens: settings.models.default_max_tokens,
+            automatic_caching: minimum.is_some(),
+            cache_minimum_tokens: minimum.unwrap_or_default(),
+            state: settings.responses.keeps().is_some(),
+            history: responses::History { turns: &turns, others: &others },
+        };
+        read(&options).map_err(|refusal| refused(&refusal))?
+    };
+    Ok((asked, past))
+}
+
+fn responses_reply(context: &Context, request: &Request<'_>) -> responses::Reply {
+    responses::Reply {
+        id: answer_id("resp_"),
+        model: request.model.clone().into_owned(),
+        created: unix_seconds(context),
+    }
 }
 
 /// What keeps requests together that share a prompt.

@@ -63,13 +63,14 @@ pub(crate) fn message_id() -> String {
     answer_id("msg_")
 }
 
-/// A prefix and 24 base-62 characters.
+/// A prefix and 24 base-62 characters. Nobody can tell the next from those before: what callers without a key share is kept
+/// under such ids.
 pub(crate) fn answer_id(prefix: &str) -> String {
     const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut id = String::with_capacity(prefix.len() + 24);
     id.push_str(prefix);
     for _ in 0..3 {
-        let mut value = random();
+        let mut value = rand::random::<u64>();
         for _ in 0..8 {
             id.push(char::from(BASE62[(value % 62) as usize]));
             value /= 62;

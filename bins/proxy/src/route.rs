@@ -3,6 +3,8 @@
 use bedrock::Operation;
 use http::{HeaderMap, Method};
 
+use crate::stored::Question;
+
 /// The shape of replies, errors and events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -18,7 +20,10 @@ pub(crate) enum Route {
     CountTokens,
     Chat,
     Responses,
+    Compact,
     Embeddings,
+    /// About a response that was kept.
+    Stored(Question, String),
     Models,
     Model(String),
     Health,
@@ -52,7 +57,8 @@ impl Route {
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
             Self::Chat => "chat",
-            Self::Responses => "responses",
+            Self::Responses | Self::Compact => "responses",
+            Self::Stored(..) => "stored_responses",
             Self::Embeddings => "embeddings",
             Self::Models | Self::Model(_) => "models",
             Self::Health | Self::Live | Self::Ready => "health",
@@ -117,6 +123,27 @@ impl Route {
         post(method, Self::Bedrock(operation, percent_decoded(label)))
     }
 
+    /// The part behind `/responses/`: an id, and maybe what is asked of it.
+    fn stored(method: &Method, rest: &str) -> Result<Self, Miss> {
+        let (id, question) = match rest.split_once('/') {
+            None => (rest, None),
+            Some((id, "input_items")) => (id, Some(Question::InputItems)),
+            Some((id, "cancel")) => (id, Some(Question::Cancel)),
+            Some(_) => return Err(Miss::NotFound),
+        };
+        let route = |question| Self::Stored(question, percent_decoded(id));
+        match question {
+            _ if id.is_empty() => Err(Miss::NotFound),
+            Some(Question::Cancel) => post(method, route(Question::Cancel)),
+            Some(question) => get(method, route(question)),
+            None => pick(method, "GET, HEAD, DELETE", |method| match method {
+                "GET" | "HEAD" => Some(route(Question::Retrieve)),
+                "DELETE" => Some(route(Question::Delete)),
+                _ => None,
+            }),
+        }
+    }
+
     /// The part behind `/v1`.
     fn api(method: &Method, rest: &str) -> Result<Self, Miss> {
         match rest {
@@ -124,11 +151,15 @@ impl Route {
             "/messages/count_tokens" => post(method, Self::CountTokens),
             "/chat/completions" => post(method, Self::Chat),
             "/responses" => post(method, Self::Responses),
+            "/responses/compact" => post(method, Self::Compact),
             "/embeddings" => post(method, Self::Embeddings),
             "/models" => get(method, Self::Models),
             _ => {
                 if let Some(id) = rest.strip_prefix("/models/") {
                     return get(method, Self::Model(percent_decoded(id)));
+                }
+                if let Some(rest) = rest.strip_prefix("/responses/") {
+                    return Self::stored(method, rest);
                 }
                 let unsupported = [
                     ("/messages/batches", "Message Batches"),
@@ -154,6 +185,12 @@ fn get(method: &Method, route: Route) -> Result<Route, Miss> {
 
 fn post(method: &Method, route: Route) -> Result<Route, Miss> {
     if method == Method::POST { Ok(route) } else { Err(Miss::Method("POST")) }
+}
+
+/// A parameter of a query, decoded.
+pub(crate) fn parameter(query: &str, name: &str) -> Option<String> {
+    let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    found.map(percent_decoded)
 }
 
 /// Decodes `%XX` in a model id: ids hold `:` and, in ARNs, `/`.
@@ -214,6 +251,7 @@ mod tests {
             ("POST", "/v1/chat/completions", Route::Chat),
             ("POST", "/openai/v1/chat/completions", Route::Chat),
             ("POST", "/v1/responses", Route::Responses),
+            ("POST", "/v1/responses/compact", Route::Compact),
             ("POST", "/v1/embeddings", Route::Embeddings),
             ("POST", "/openai/v1/embeddings", Route::Embeddings),
             ("HEAD", "/", Route::Root),
@@ -235,6 +273,10 @@ mod tests {
                     "arn:aws:bedrock:us-east-1:1:inference-profile/a".to_owned(),
                 ),
             ),
+            ("GET", "/v1/responses/resp_1", Route::Stored(Question::Retrieve, "resp_1".to_owned())),
+            ("DELETE", "/openai/v1/responses/r%2F", Route::Stored(Question::Delete, "r/".to_owned())),
+            ("GET", "/v1/responses/r/input_items", Route::Stored(Question::InputItems, "r".to_owned())),
+            ("POST", "/v1/responses/r/cancel", Route::Stored(Question::Cancel, "r".to_owned())),
             ("GET", "/inference-profiles", Route::Profiles),
             ("GET", "/inference-profiles/us.a%3A0", Route::Profile("us.a:0".to_owned())),
             ("OPTIONS", "/anything", Route::Preflight),
@@ -255,11 +297,14 @@ mod tests {
             "/model/a/b/invoke",
             "/model//invoke",
             "/model/a/invoke-async",
+            "/v1/responses//cancel",
+            "/v1/responses/r/cancel/x",
         ] {
             assert_eq!(parse("POST", path), Err(Miss::NotFound), "{path}");
         }
         assert_eq!(parse("GET", "/v1/messages"), Err(Miss::Method("POST")));
         assert_eq!(parse("DELETE", "/health"), Err(Miss::Method("GET, HEAD")));
+        assert_eq!(parse("PUT", "/v1/responses/r"), Err(Miss::Method("GET, HEAD, DELETE")));
     }
 
     #[test]

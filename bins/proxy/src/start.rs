@@ -31,6 +31,7 @@ use crate::simulate;
 use crate::spending::Spending;
 use crate::targets::{self, Targets};
 use crate::tiers::RefusedTiers;
+use crate::turns;
 use crate::ways::Cooling;
 
 /// After the error events: time for them to leave.
@@ -161,6 +162,7 @@ impl Gate {
         let tending = tokio::spawn(tend(Arc::clone(&shared)));
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared), targets.clone(), recorder));
         let refresh = tokio::spawn(refresh::run(Arc::clone(&shared), rows));
+        let tidying = tokio::spawn(turns::tidy(Arc::clone(&shared)));
         let (drain, draining) = Drain::new();
         let workers = (Arc::clone(&shared), targets);
         let make = move |_| Gateway {
@@ -189,6 +191,7 @@ impl Gate {
         }
         upkeep.abort();
         refresh.abort();
+        tidying.abort();
         if let Some(scraped) = scraped {
             scraped.abort();
         }

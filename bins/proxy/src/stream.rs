@@ -193,6 +193,9 @@ impl Relay {
             };
             let Some(mut events) = self.opened(answered) else {
                 yield Ok(self.flush());
+                if let Some(end) = self.conclude().await {
+                    yield Ok(end);
+                }
                 return;
             };
             loop {
@@ -206,6 +209,9 @@ impl Relay {
                             yield Ok(self.flush());
                         }
                         if !go_on {
+                            if let Some(end) = self.conclude().await {
+                                yield Ok(end);
+                            }
                             if self.reading.finished() {
                                 read_out(&mut events).await;
                             }
@@ -336,6 +342,12 @@ impl Relay {
         }
         let stop_reason = self.reading.said().stop_reason;
         self.settle(End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason });
+    }
+
+    /// The end of an answer that has to be kept before its caller reads that.
+    async fn conclude(&mut self) -> Option<Bytes> {
+        self.speaker.as_mut()?.conclude(&self.facts.gateway.shared, &mut self.out).await;
+        (!self.out.is_empty()).then(|| self.flush())
     }
 
     fn fail(&mut self, error: &ApiError) {

@@ -1,22 +1,37 @@
 //! In whose words an answer is said. Lanes speak the Messages API; callers of the OpenAI API hear it translated, behind
 //! whichever lane it was.
 
+use std::sync::Arc;
+
 use bedrock::Frame;
 use convert::openai::{chat, responses};
 use protocol::anthropic::response::Message;
 use protocol::anthropic::{Delta, Event};
 use protocol::{openai, sse};
+use serde::Serialize;
 
 use crate::answer::{Decoder, unreadable};
 use crate::error::ApiError;
+use crate::gateway::Shared;
 use crate::request_id::RequestId;
 use crate::route::Dialect;
+use crate::turns::Keeping;
 
 /// Who is answered, and what the answer needs of the request.
 pub(crate) enum Voice {
     Messages,
     Chat(Box<chat::Reply>),
-    Responses(Box<(responses::Recall, responses::Reply)>),
+    Responses(Box<Respondent>),
+    /// A summary of a conversation; never streamed.
+    Compact(Box<(responses::compact::Compacting, responses::Reply)>),
+}
+
+/// What an answer of the Responses API needs.
+pub(crate) struct Respondent {
+    pub(crate) recall: responses::Recall,
+    pub(crate) reply: responses::Reply,
+    /// Where the caller may go on from the answer.
+    pub(crate) keeping: Option<Arc<Keeping>>,
 }
 
 impl Voice {
@@ -25,7 +40,7 @@ impl Voice {
         match self {
             Self::Messages => "messages",
             Self::Chat(_) => "chat",
-            Self::Responses(_) => "responses",
+            Self::Responses(_) | Self::Compact(_) => "responses",
         }
     }
 
@@ -33,16 +48,21 @@ impl Voice {
     pub(crate) fn ping(&self) -> &'static [u8] {
         match self {
             Self::Messages => sse::PING,
-            Self::Chat(_) | Self::Responses(_) => openai::PING,
+            Self::Chat(_) | Self::Responses(_) | Self::Compact(_) => openai::PING,
         }
     }
 
     /// A whole answer.
     pub(crate) fn message(&self, message: &Message) -> Result<Vec<u8>, ApiError> {
         match self {
-            Self::Messages => serde_json::to_vec(message).map_err(|error| unreadable(&error.to_string())),
+            Self::Messages => written(message),
             Self::Chat(reply) => Ok(chat::response(message, reply)),
-            Self::Responses(own) => Ok(responses::response(message, &own.0, &own.1)),
+            Self::Responses(own) => Ok(responses::response(message, &own.recall, &own.reply)),
+            Self::Compact(own) => {
+                let (compacting, reply) = &**own;
+                let compacted = compacting.response(message, reply);
+                written(&compacted.ok_or_else(|| unreadable("the answer has no text for a summary"))?)
+            }
         }
     }
 
@@ -50,7 +70,7 @@ impl Voice {
     pub(crate) fn relayed(&self, body: Vec<u8>) -> Result<Vec<u8>, ApiError> {
         match self {
             Self::Messages => Ok(body),
-            Self::Chat(_) | Self::Responses(_) => {
+            Self::Chat(_) | Self::Responses(_) | Self::Compact(_) => {
                 let message =
                     serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
                 self.message(&message)
@@ -58,15 +78,35 @@ impl Voice {
         }
     }
 
+    /// Keeps a whole answer that its caller may go on from. False where that failed: from then on, answers say so.
+    pub(crate) async fn keep(&mut self, shared: &Shared, answer: &[u8]) -> bool {
+        let Self::Responses(own) = self else { return true };
+        let Some(keeping) = own.keeping.take() else { return true };
+        let kept = match std::str::from_utf8(answer) {
+            Ok(response) => keeping.keep(shared, response).await,
+            Err(_) => false,
+        };
+        own.recall.echo.store = kept;
+        kept
+    }
+
     /// What says a stream in other words; `None` where the words are the Messages API's.
     pub(crate) fn speaker(&self) -> Option<Box<Speaker>> {
         let machine = match self {
-            Self::Messages => return None,
+            Self::Messages | Self::Compact(_) => return None,
             Self::Chat(reply) => Machine::Chat(chat::Stream::new(chat::Reply::clone(reply))),
-            Self::Responses(own) => Machine::Responses(responses::Stream::new(own.0.clone(), own.1.clone())),
+            Self::Responses(own) => {
+                let stream = responses::Stream::new(own.recall.clone(), own.reply.clone());
+                let stream = if own.keeping.is_some() { stream.holding_its_end() } else { stream };
+                Machine::Responses(stream, own.keeping.clone())
+            }
         };
         Some(Box::new(Speaker { machine, scratch: Vec::new(), content: None }))
     }
+}
+
+fn written(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(answer).map_err(|error| unreadable(&error.to_string()))
 }
 
 /// Says the events of the Messages API in other words.
@@ -80,7 +120,7 @@ pub(crate) struct Speaker {
 #[expect(clippy::large_enum_variant, reason = "a speaker is boxed as a whole")]
 enum Machine {
     Chat(chat::Stream),
-    Responses(responses::Stream),
+    Responses(responses::Stream, Option<Arc<Keeping>>),
 }
 
 impl Speaker {
@@ -91,7 +131,7 @@ impl Speaker {
         }
         match &mut self.machine {
             Machine::Chat(stream) => stream.on_event(event, out),
-            Machine::Responses(stream) => stream.on_event(event, out),
+            Machine::Responses(stream, _) => stream.on_event(event, out),
         }
     }
 
@@ -120,8 +160,21 @@ impl Speaker {
     pub(crate) fn complete(&mut self, out: &mut Vec<u8>) {
         match &mut self.machine {
             Machine::Chat(stream) => stream.on_end(out),
-            Machine::Responses(stream) => stream.on_end(out),
+            Machine::Responses(stream, _) => stream.on_end(out),
         }
+    }
+
+    /// Keeps a complete answer that its caller may go on from, then tells its end, which has waited for that.
+    pub(crate) async fn conclude(&mut self, shared: &Shared, out: &mut Vec<u8>) {
+        let Machine::Responses(stream, Some(keeping)) = &mut self.machine else { return };
+        if !stream.holds_its_end() {
+            return;
+        }
+        let kept = match serde_json::to_string(&stream.response()) {
+            Ok(response) => keeping.keep(shared, &response).await,
+            Err(_) => false,
+        };
+        stream.conclude(kept, out);
     }
 
     /// It failed.
@@ -129,7 +182,7 @@ impl Speaker {
         let json = error.body(Dialect::OpenAi, id);
         match &mut self.machine {
             Machine::Chat(stream) => stream.on_error(&json, out),
-            Machine::Responses(stream) => stream.on_error(&json, out),
+            Machine::Responses(stream, _) => stream.on_error(&json, out),
         }
     }
 

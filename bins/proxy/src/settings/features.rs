@@ -1,4 +1,6 @@
-//! What requests may use: beta flags, prompt caching, switches, media behind URLs, limits.
+//! What requests may use: beta flags, prompt caching, switches, media behind URLs, kept responses, limits.
+
+use std::time::Duration;
 
 use catalog::Resolution;
 use clap::Args;
@@ -91,6 +93,26 @@ pub(crate) struct Fetching {
     /// trusted even at a private address [default: any host at a public address].
     #[arg(long, env = "IMAGE_URL_FETCH_ALLOW_HOSTS", default_value = "", value_name = "LIST")]
     pub(crate) fetch_hosts: Hosts,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Kept responses")]
+pub(crate) struct Responses {
+    /// How long a response of /v1/responses is kept for its key to go on from, in seconds; 0 keeps none.
+    #[arg(long, env = "RESPONSE_CONTEXT_TTL_SECONDS", default_value = "3600", value_name = "SECONDS")]
+    pub(crate) response_context_ttl: Seconds,
+    /// Largest conversation that is kept, in bytes of JSON, at most 3000000.
+    #[arg(long, env = "RESPONSE_CONTEXT_MAX_BYTES", default_value = "1048576",
+        value_name = "BYTES", value_parser = values::context_bytes)]
+    pub(crate) context_max_bytes: usize,
+}
+
+impl Responses {
+    /// For how long, if at all.
+    pub(crate) fn keeps(&self) -> Option<Duration> {
+        let Seconds(ttl) = self.response_context_ttl;
+        (!ttl.is_zero()).then_some(ttl)
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use features::{Betas, Budgets, Caching, Fetching, RateLimits, Switches, Tiers};
+pub(crate) use features::{Betas, Budgets, Caching, Fetching, RateLimits, Responses, Switches, Tiers};
 pub use read::{Problem, command, effective, read};
 pub(crate) use routes::Routes;
 pub(crate) use targets::{Accounts, Target, Targets};
@@ -77,6 +77,8 @@ pub struct Settings {
     pub(crate) switches: Switches,
     #[command(flatten)]
     pub(crate) fetching: Fetching,
+    #[command(flatten)]
+    pub(crate) responses: Responses,
     #[command(flatten)]
     pub(crate) keys: Keys,
     #[command(flatten)]

@@ -299,6 +299,13 @@ pub(crate) fn refresh(text: &str) -> Result<Seconds, String> {
     if range.contains(&seconds.0) { Ok(seconds) } else { Err("expected 0.01 to 3600 seconds".to_owned()) }
 }
 
+/// What every store can hold.
+pub(crate) fn context_bytes(text: &str) -> Result<usize, String> {
+    let most = store::StoredTurn::MOST_BYTES;
+    let fits = text.trim().parse().ok().filter(|bytes| *bytes <= most);
+    fits.ok_or_else(|| format!("expected 0 to {most} bytes"))
+}
+
 /// 1 second to a day.
 pub(crate) fn window(text: &str) -> Result<Seconds, String> {
     let seconds: Seconds = text.parse()?;
@@ -337,6 +344,7 @@ mod tests {
         assert!(refresh("0").is_err() && refresh("3601").is_err() && refresh("30").is_ok());
         assert!(ping("0.5").is_err() && ping("16").is_err() && ping("15").is_ok());
         assert!("-1".parse::<Seconds>().is_err() && "NaN".parse::<Seconds>().is_err());
+        assert!(context_bytes("3000001").is_err() && context_bytes("3000000").is_ok());
         assert!(url("ftp://x").is_err() && url("localhost:80").is_err());
         assert_eq!(url("http://h:1/").unwrap(), "http://h:1");
     }
