@@ -70,7 +70,7 @@ impl Default for Options<'_> {
 /// What a request needs from the store before it can be converted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wants {
-    /// The turn that it follows; the turns before that one are named by it.
+    /// The response that it goes on from: its turn, and those before that one.
     pub previous_response_id: Option<String>,
     /// The responses whose items it refers to.
     pub others: Vec<String>,

@@ -2,7 +2,7 @@
 //!
 //! The stored form is JSON, so that a store need not know it:
 //! `{"v": 1, "input": [items of this turn, each with an id], "response": {the response as the caller got it}}`.
-//! A turn holds its own items alone; the ones before it are those of `response.previous_response_id`, and so on.
+//! A turn holds its own items alone; whoever keeps a conversation keeps its turns together.
 
 use std::borrow::Cow;
 
@@ -40,8 +40,6 @@ struct Head<'a> {
     id: Cow<'a, str>,
     #[serde(borrow)]
     model: Cow<'a, str>,
-    #[serde(borrow, default)]
-    previous_response_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     output: &'a RawValue,
 }
@@ -100,11 +98,6 @@ impl<'a> Turn<'a> {
     /// The model's name, as the caller sent it.
     pub fn model(&self) -> &str {
         &self.head.model
-    }
-
-    /// The id of the turn before it.
-    pub fn previous(&self) -> Option<&str> {
-        self.head.previous_response_id.as_deref()
     }
 
     /// The response as the caller got it, as JSON text.
@@ -195,7 +188,7 @@ mod tests {
         let input = r#"[{"type":"message","role":"user","content":"hi"},{"type":"message","id":"msg_mine","role":"user","content":"ho"}]"#;
         let stored = String::from_utf8(stored(input, RESPONSE).unwrap()).unwrap();
         let turn = Turn::read(&stored).unwrap();
-        assert_eq!((turn.id(), turn.model(), turn.previous()), ("resp_a1", "m", Some("resp_a0")));
+        assert_eq!((turn.id(), turn.model()), ("resp_a1", "m"));
         assert_eq!(turn.response(), RESPONSE);
         let items = turn.items().unwrap();
         let ids: Vec<_> = items.iter().map(|item| id(item).unwrap()).collect();
