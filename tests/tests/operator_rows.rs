@@ -281,3 +281,40 @@ async fn gateways_that_share_tables_go_by_the_same_rows_and_keep_them_while_the_
     proxy.all(Fate::Pass);
     ask_until(&far, CLAUDE, called(own)).await;
 }
+
+#[tokio::test]
+async fn embeddings_have_a_price_from_the_operator_and_are_paid_from_the_budget_call_by_call() {
+    const TITAN: &str = "amazon.titan-embed-text-v2:0";
+    let stand = Stand::with(Options::with_keys(&[])).await;
+    // A tenth of a cent buys a thousand tokens at a dollar a million.
+    let (key, record) = stand.gateway.key_with(|record| record.budget_total = Some(1000)).await;
+    let caller = Caller::bearer(stand.gateway.addr, &key);
+    let texts: Vec<String> = (0..20).map(|n| format!("text number {n}")).collect();
+    let body = serde_json::json!({ "model": TITAN, "input": texts });
+    assert_eq!(caller.openai("/v1/embeddings", &body).await.status, 403, "nobody has said what it costs");
+    stand.keys(&["pricing", "set", TITAN, "--input", "1", "--output", "0"]).await;
+    let reply = loop {
+        let reply = caller.openai("/v1/embeddings", &body).await;
+        if reply.status != 403 {
+            break reply;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let tokens = reply.json()["usage"]["prompt_tokens"].as_u64().unwrap();
+    let rows = stand.gateway.rows_of(&record.key_id, 20).await;
+    let costs: Vec<_> = rows.iter().map(|row| row.cost_pico_usd.unwrap().0).collect();
+    assert_eq!(rows.iter().map(|row| row.input_tokens).sum::<u64>(), tokens);
+    assert_eq!(costs, rows.iter().map(|row| u128::from(row.input_tokens) * 1_000_000).collect::<Vec<_>>());
+    // What the calls held and did not use is free again, and what they used is gone.
+    let mut served = 1;
+    let refused = loop {
+        let reply = caller.openai("/v1/embeddings", &body).await;
+        if reply.status != 200 {
+            break reply;
+        }
+        served += 1;
+    };
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (429, Some("insufficient_quota")));
+    assert!(served > 1 && served * tokens <= 1000, "{served} requests of {tokens} tokens");
+}
