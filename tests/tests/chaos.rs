@@ -274,8 +274,7 @@ fn assert_booked(
             // A connection that lay in the pool and breaks before the answer is replaced, which is no attempt.
             let replaced = *reset && row.attempts < called;
             assert!(row.attempts == called || replaced, "{called}: {row:?}");
-            // A stream that breaks has answered with 200 before.
-            assert!(*status == 200 || row.http_status == *status, "{status}: {row:?}");
+            assert_eq!(row.http_status, *status, "{row:?}");
         }
     }
     let missing: Vec<_> = calls.keys().filter(|session| !booked.contains(*session)).collect();

@@ -306,7 +306,8 @@ async fn a_stream_that_dies_ends_with_an_exception_frame_of_ours() {
         }
     }
     let rows = gateway.rows(9).await;
-    assert!(rows.iter().all(|row| row.status == RowStatus::UpstreamError), "{rows:?}");
+    let said = |row: &store::UsageRow| (row.status, row.http_status);
+    assert!(rows.iter().all(|row| said(row) == (RowStatus::UpstreamError, 200)), "{rows:?}");
 }
 
 #[tokio::test]

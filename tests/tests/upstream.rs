@@ -135,6 +135,8 @@ async fn a_stream_that_breaks_ends_with_one_error_event_and_is_not_replayed() {
         rows.iter().all(|row| row.status == RowStatus::UpstreamError && few(row.output_tokens)),
         "{rows:?}"
     );
+    // The caller got its headers before.
+    assert!(rows.iter().all(|row| row.http_status == 200 && row.error_type.is_some()), "{rows:?}");
 }
 
 #[tokio::test]

@@ -357,7 +357,8 @@ impl Relay {
             None => error.event(self.facts.id, &mut self.out),
             Some(speaker) => speaker.fail(error, self.facts.id, &mut self.out),
         }
-        self.settle(failure(error));
+        // Its headers went out before.
+        self.settle(End { http_status: 200, ..failure(error) });
     }
 
     fn settle(&mut self, end: End) {

@@ -34,7 +34,7 @@ pub struct Tokens {
 pub struct End {
     /// For the row.
     pub status: RowStatus,
-    /// The status that the caller got; 499 where it had left.
+    /// The status that the caller got, 200 of a stream whatever came of it; 499 where it had left.
     pub http_status: u16,
     /// Kind of error, where there was one.
     pub error_type: Option<&'static str>,

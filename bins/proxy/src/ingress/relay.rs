@@ -119,7 +119,8 @@ impl Relay {
     fn fail(&mut self, error: &ApiError) {
         self.gateway.metrics.stream_error("bedrock");
         self.record.failed(error.kind);
-        self.settle(failure(error));
+        // Its headers went out before.
+        self.settle(End { http_status: 200, ..failure(error) });
     }
 
     fn settle(&mut self, end: End) {

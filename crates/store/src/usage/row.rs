@@ -98,7 +98,7 @@ pub struct UsageRow {
     pub estimated: bool,
     /// How it ended.
     pub status: RowStatus,
-    /// The status that the caller got.
+    /// The status that the caller got, 200 of a stream whatever came of it; 499 where it had left.
     #[serde(default)]
     pub http_status: u16,
     /// The kind of error, where there was one.
