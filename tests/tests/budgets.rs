@@ -303,6 +303,7 @@ async fn without_the_store_what_is_leased_runs_on_and_then_nothing_more() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
     assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.error().1.starts_with("The budgets of the key cannot be checked"), "{}", refused.text());
     proxy.all(Fate::Pass);
     loop {
         if ask().await.status == 200 {

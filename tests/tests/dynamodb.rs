@@ -141,7 +141,9 @@ async fn while_dynamodb_is_away_known_keys_work_and_usage_waits_on_disk_and_is_w
     }
     // A key that nobody has seen is not known to be wrong.
     let unknown = Caller::new(stand.gateway.addr, "a-key-that-was-never-presented");
-    assert_eq!(unknown.messages(&hello(CLAUDE, "Hello", false)).await.status, 503);
+    let refused = unknown.messages(&hello(CLAUDE, "Hello", false)).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.error().1.starts_with("The key cannot be checked"), "{}", refused.text());
     while !stand.spooled() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

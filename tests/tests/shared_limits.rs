@@ -264,6 +264,7 @@ async fn without_the_store_what_is_drawn_runs_on_then_nothing_and_no_more_than_t
         passed += 1;
     };
     assert_eq!((passed, refused.status), (5, 503), "{}", refused.text());
+    assert!(refused.error().1.starts_with("The limits of the key cannot be checked"), "{}", refused.text());
     // It is back, and hears of everything.
     proxy.all(Fate::Pass);
     let refused = loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use policy::{Caller, Denial, Gate, Overdrawn};
+use policy::{Caller, Denial, Gate, Overdrawn, Unchecked};
 use store::{PresentedKey, Timestamp};
 
 use crate::error::{ApiError, Kind, whole_seconds};
@@ -44,10 +44,7 @@ impl Gateway {
                 ApiError::new(Kind::RateLimit, "Too many requests with an invalid API key from this address")
                     .retry_after(Some(*wait))
             }
-            Denial::StoreAway => ApiError::new(
-                Kind::Unavailable,
-                "The key cannot be checked at the moment. Try again shortly.",
-            ),
+            Denial::StoreAway(unchecked) => away(*unchecked),
             Denial::UnknownModel { model } => ApiError {
                 path: Some("model".to_owned()),
                 ..ApiError::new(Kind::ModelNotFound, format!("model: {}", shown(model)))
@@ -61,6 +58,18 @@ impl Gateway {
             Denial::UnpricedModel { model, base_id, budgeted } => unpriced(model, base_id, *budgeted),
         }
     }
+}
+
+fn away(unchecked: Unchecked) -> ApiError {
+    let what = match unchecked {
+        Unchecked::Key => "key",
+        Unchecked::Limit => "limits of the key",
+        Unchecked::Budget => "budgets of the key",
+    };
+    ApiError::new(
+        Kind::Unavailable,
+        format!("The {what} cannot be checked at the moment. Try again shortly."),
+    )
 }
 
 /// The message says what would help: it is read by somebody who knows the gateway's operator.

@@ -162,7 +162,7 @@ impl Metrics {
             | Denial::TooManyFailures { .. } => {
                 counter!("outcrop_auth_failures_total", "reason" => reason).increment(1);
             }
-            Denial::StoreAway
+            Denial::StoreAway(_)
             | Denial::UnknownModel { .. }
             | Denial::ModelNotAllowed { .. }
             | Denial::RateLimited { .. }

@@ -16,7 +16,7 @@ use store::{
 use crate::alert::{self, Alert};
 use crate::purse::{Begun, Care, Hold, Purse};
 use crate::sync::{Mutex, MutexGuard};
-use crate::{Denial, Now};
+use crate::{Denial, Now, Unchecked};
 
 /// How often the store is asked for one request.
 const TRIES: usize = 10;
@@ -185,7 +185,7 @@ impl Budgets {
         let (own, before) = (Arc::clone(self), purse.news());
         let (purse, plan) = (Arc::clone(purse), Arc::clone(plan));
         let task = tokio::spawn(async move { own.ask_and_hold(&purse, &plan, amount.0, before, now).await });
-        task.await.unwrap_or(Err(Denial::StoreAway))
+        task.await.unwrap_or(Err(Denial::StoreAway(Unchecked::Budget)))
     }
 
     async fn ask_and_hold(
@@ -212,7 +212,7 @@ impl Budgets {
                 return Ok(hold);
             }
         }
-        Err(Denial::StoreAway)
+        Err(Denial::StoreAway(Unchecked::Budget))
     }
 
     /// Asks the store for what an amount needs. Whoever calls has the purse's turn.
@@ -244,7 +244,7 @@ impl Budgets {
             Ok(_) => None,
             Err(error) => {
                 tracing::warn!(%error, "the store did not answer for a budget");
-                Some(Denial::StoreAway)
+                Some(Denial::StoreAway(Unchecked::Budget))
             }
         };
         let [granted, refused, failed] = &self.refills;

@@ -20,8 +20,8 @@ pub enum Denial {
         /// Until the next try counts.
         wait: Duration,
     },
-    /// The store is away and the key is not remembered.
-    StoreAway,
+    /// The store is away, and what is remembered of this does not do.
+    StoreAway(Unchecked),
     /// Nothing knows this name, and unknown names are not let through.
     UnknownModel {
         /// As the caller typed it.
@@ -54,6 +54,17 @@ pub enum Denial {
     },
 }
 
+/// What cannot be known without the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unchecked {
+    /// Whether there is such a key.
+    Key,
+    /// What is left of a limit.
+    Limit,
+    /// What is left of a budget.
+    Budget,
+}
+
 impl Denial {
     /// How the caller's limits stand, where one of them refused.
     pub fn rates(&self) -> Option<&Rates> {
@@ -64,7 +75,7 @@ impl Denial {
             | Self::ExpiredKey
             | Self::AddressNotAllowed
             | Self::TooManyFailures { .. }
-            | Self::StoreAway
+            | Self::StoreAway(_)
             | Self::UnknownModel { .. }
             | Self::ModelNotAllowed { .. }
             | Self::BudgetExceeded(_)
@@ -80,7 +91,7 @@ impl Denial {
             Self::ExpiredKey => "expired_key",
             Self::AddressNotAllowed => "address_not_allowed",
             Self::TooManyFailures { .. } => "too_many_failures",
-            Self::StoreAway => "store_away",
+            Self::StoreAway(_) => "store_away",
             Self::UnknownModel { .. } => "unknown_model",
             Self::ModelNotAllowed { .. } => "model_not_allowed",
             Self::RateLimited { gate: Gate::Requests, .. } => "rate_limit",

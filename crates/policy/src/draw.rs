@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::gauge::{Gauge, Gauges, Limits, Missed, Permit, Rates, Short, Want};
 use crate::meter::{Begun, Meter};
-use crate::{Denial, Now};
+use crate::{Denial, Now, Unchecked};
 
 /// How often the store is asked for one request.
 const TRIES: usize = 10;
@@ -70,7 +70,7 @@ impl Gauges {
         };
         let (own, gauge, limits) = (Arc::clone(self), Arc::clone(gauge), *limits);
         let task = tokio::spawn(async move { own.draw_and_take(&gauge, &limits, want, short, now).await });
-        task.await.unwrap_or(Err(Denial::StoreAway))
+        task.await.unwrap_or(Err(Denial::StoreAway(Unchecked::Limit)))
     }
 
     async fn draw_and_take(
@@ -99,7 +99,7 @@ impl Gauges {
             // An error is told by the gauge.
             let _ = self.draw(gauge, short.rate, &begun, now).await;
         }
-        Err(Denial::StoreAway)
+        Err(Denial::StoreAway(Unchecked::Limit))
     }
 
     /// Asks the store. Whoever calls has the gauge's turn.

@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use crate::caller::{Caller, Standing};
 use crate::draw::Shared;
 use crate::gauge::{Gauges, Limits, RateConfig};
-use crate::{Budgets, Denial, Now, Terms};
+use crate::{Budgets, Denial, Now, Terms, Unchecked};
 
 /// How long the requests of a known key wait for a store that hangs. Then what was known counts on, as when it is away.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -132,7 +132,7 @@ impl Keys {
             Some(stale) => self.refresh(hash, stale, now).await?,
             None => {
                 let answer = self.store.key_by_hash(&hash).await;
-                self.learn(hash, &answer, now.mono, None)?.ok_or(Denial::StoreAway)?
+                self.learn(hash, &answer, now.mono, None)?.ok_or(Denial::StoreAway(Unchecked::Key))?
             }
         };
         if let Standing::Key(record) = &entry.caller.standing {
@@ -183,7 +183,7 @@ impl Keys {
             Some(answer) => self.learn(hash, &answer, begun, known)?,
             None => None,
         };
-        learnt.or(in_grace.then_some(stale)).ok_or(Denial::StoreAway)
+        learnt.or(in_grace.then_some(stale)).ok_or(Denial::StoreAway(Unchecked::Key))
     }
 
     /// The question that is on its way, or has just been answered, or a new one: in a task of its own, because whoever asks

@@ -45,7 +45,7 @@ pub use alert::{Alert, BudgetAlert};
 pub use ask::{Ask, Marks};
 pub use budget::{BudgetWarning, Budgets, Overdrawn, Refills, Terms};
 pub use caller::{Caller, Standing};
-pub use denial::Denial;
+pub use denial::{Denial, Unchecked};
 pub use draw::Sharing;
 pub use gauge::{Gate, RateConfig, Rates};
 pub use parts::Ended;

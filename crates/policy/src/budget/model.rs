@@ -64,7 +64,7 @@ impl World {
                 Some(hold)
             }
             // Or others took what was asked for, again and again.
-            Err(Denial::BudgetExceeded(_) | Denial::StoreAway) => None,
+            Err(Denial::BudgetExceeded(_) | Denial::StoreAway(_)) => None,
             Err(other) => panic!("{other:?}"),
         }
     }
