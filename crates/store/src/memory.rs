@@ -164,6 +164,7 @@ impl Store for Memory {
         };
         state.order.remove(&(record.created_at, record.key_id));
         state.hashes.retain(|_, (owner, _)| owner != key_id);
+        state.rates.retain(|(owner, _), _| owner != key_id);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
     Error, ErrorKind, RateAsk, RateDrawn, Result, Timestamp,
@@ -13,20 +13,9 @@ pub(super) fn draw(db: &Connection, ask: &RateAsk) -> Result<RateDrawn> {
     let (key, name) = (ask.key_id.as_str(), ask.rate.as_str());
     let found = db
         .prepare_cached("SELECT full, nanos, spent, at FROM rates WHERE key_id = ?1 AND rate = ?2")?
-        .query_row([key, name], |row| {
-            let text = |column| row.get::<_, String>(column);
-            Ok((text(0)?, text(1)?, text(2)?, row.get::<_, i64>(3)?))
-        })
-        .optional()?;
-    let found = match found {
-        Some((limit, window, spent, at)) => Some(RateState {
-            limit: number(&limit)?,
-            window: number(&window)?,
-            spent: number(&spent)?,
-            at: Timestamp::from_unix_millis(at),
-        }),
-        None => None,
-    };
+        .query_row([key, name], |row| Ok(state(row)))
+        .optional()?
+        .transpose()?;
     let (state, drawn) = rate::draw(found, ask);
     if found != Some(state) {
         let RateState { limit, window, spent, at } = state;
@@ -37,6 +26,35 @@ pub(super) fn draw(db: &Connection, ask: &RateAsk) -> Result<RateDrawn> {
         .execute(params![key, name, numbers.0, numbers.1, numbers.2, at.unix_millis()])?;
     }
     Ok(drawn)
+}
+
+/// Forgets buckets that have been full since `older_than`, at most so many: one that is not there is full too.
+pub(super) fn prune(db: &Connection, older_than: Timestamp, most: usize) -> Result<()> {
+    let mut full = Vec::new();
+    let mut old =
+        db.prepare_cached("SELECT full, nanos, spent, at, key_id, rate FROM rates WHERE at < ?1")?;
+    let mut rows = old.query([older_than.unix_millis()])?;
+    while let Some(row) = rows.next()? {
+        let state = state(row)?;
+        if full.len() < most && state.at.plus_millis(state.fills_in()) <= older_than {
+            full.push((row.get::<_, String>(4)?, row.get::<_, String>(5)?));
+        }
+    }
+    for (key_id, rate) in full {
+        db.prepare_cached("DELETE FROM rates WHERE key_id = ?1 AND rate = ?2")?.execute([key_id, rate])?;
+    }
+    Ok(())
+}
+
+/// Of the columns `full, nanos, spent, at`.
+fn state(row: &Row<'_>) -> Result<RateState> {
+    let text = |column| row.get::<_, String>(column);
+    Ok(RateState {
+        limit: number(&text(0)?)?,
+        window: number(&text(1)?)?,
+        spent: number(&text(2)?)?,
+        at: Timestamp::from_unix_millis(row.get(3)?),
+    })
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T> {

@@ -47,7 +47,9 @@ pub(super) fn rotate(db: &Connection, wanted: &KeyRecord, new: &KeyHash) -> Resu
 }
 
 pub(super) fn delete(db: &Connection, key_id: &KeyId) -> Result<()> {
-    db.prepare_cached("DELETE FROM old_hashes WHERE key_id = ?1")?.execute([key_id.as_str()])?;
+    for table in ["old_hashes", "rates"] {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE key_id = ?1"))?.execute([key_id.as_str()])?;
+    }
     let deleted = db.prepare_cached("DELETE FROM api_keys WHERE key_id = ?1")?.execute([key_id.as_str()])?;
     if deleted == 1 { Ok(()) } else { Err(missing(key_id)) }
 }

@@ -2,8 +2,11 @@ use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, thread};
 
 use super::*;
 use crate::{
-    ErrorKind, PicoUsd, ServiceTier,
-    contract::sample::{hash, key_id, noon, record, row},
+    ErrorKind, PicoUsd, Rate, ServiceTier,
+    contract::{
+        rate::{TOKEN, ask},
+        sample::{hash, key_id, noon, record, row},
+    },
     usage::{Writer, WriterOptions},
 };
 
@@ -90,6 +93,32 @@ async fn a_write_is_seen_by_the_other_handle_at_once() {
     for n in 0..50 {
         one.put_new_key(&hash(n), &record(n)).await.unwrap();
         assert!(two.key_by_hash(&hash(n)).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn buckets_of_limits_go_with_their_key_and_when_they_have_long_been_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("outcrop.db");
+    let store = Sqlite::open(&path).unwrap();
+    let left = || {
+        let db = Connection::open(&path).unwrap();
+        db.query_row("SELECT count(*) FROM rates", [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    for n in [1, 2] {
+        store.put_new_key(&hash(n), &record(n)).await.unwrap();
+        for rate in Rate::ALL {
+            store.draw_rate(&RateAsk { key_id: key_id(n), rate, ..ask(50) }).await.unwrap();
+        }
+    }
+    assert_eq!(left(), 6);
+    store.delete_key(&key_id(1)).await.unwrap();
+    assert_eq!(left(), 3);
+    // Of a second key one limit has a debt, which takes another minute.
+    store.draw_rate(&RateAsk { key_id: key_id(2), debt: 50 * TOKEN, ..ask(0) }).await.unwrap();
+    for (seconds, rows) in [(59, 3), (60, 1), (119, 1), (120, 0)] {
+        store.prune_usage(noon().plus_millis(seconds * 1_000), 10).await.unwrap();
+        assert_eq!(left(), rows, "after {seconds} s");
     }
 }
 

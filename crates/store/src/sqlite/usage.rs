@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, str::FromStr};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use time::Date;
 
-use super::budget;
+use super::{budget, rate};
 use crate::{
     Bucket, CacheTtl, Error, ErrorKind, KeyId, Listing, Page, PaidBy, PicoUsd, Recorded, Result, RowStatus,
     Timestamp, Totals, UsageQuery, UsageRow, cursor,
@@ -84,7 +84,12 @@ pub(super) fn prune(db: &Connection, older_than: Timestamp, max_rows: usize) -> 
              (SELECT rowid FROM usage WHERE ts < ?1 ORDER BY ts, request_id, round LIMIT ?2)",
     )?;
     let most = i64::try_from(max_rows).unwrap_or(i64::MAX);
-    Ok(statement.execute(params![older_than.unix_millis(), most])?)
+    let pruned = statement.execute(params![older_than.unix_millis(), most])?;
+    // Once a round: they are looked at one by one.
+    if pruned < max_rows {
+        rate::prune(db, older_than, max_rows)?;
+    }
+    Ok(pruned)
 }
 
 /// Whether the row was new.
