@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use store::{CacheTtl, Cidr, KeyStatus, ServiceTier, Timestamp};
 
-use crate::{budgets::args::Budget, usage::args::Usage, values};
+use crate::{budgets::args::Budget, copy::Copy, usage::args::Usage, values};
 
 /// Creates, shows, changes, rotates and revokes the keys of an Outcrop gateway, shows what was used, and says what models are
 /// called and cost.
@@ -120,6 +120,10 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: rows::Beta,
     },
+    /// Bring keys, usage, names, prices and beta flags to another store; safe to repeat, what is there stays
+    Copy(Copy),
+    /// Show the secret that a store keeps where no KEY_HASH_SECRET was set; for the gateways of another store
+    HashSecret,
     /// Make or complete the tables of `--store dynamodb`; safe to repeat
     Setup {
         /// Write the catalogue's prices where there are none, and bring those up to date that were written so

@@ -1,11 +1,12 @@
 //! Key management on the command line, as a library, so that tests can call it.
 //!
 //! `args` is what can be typed, `values` what it means, `verbs`, `rotate`, `usage` and `setup` what is done, `view` what is shown;
-//! `mapping`, `pricing` and `beta` do and show what is about the rows of that name.
+//! `copy`, `mapping`, `pricing` and `beta` do and show what is about the rows of that name.
 
 mod args;
 mod beta;
 mod budgets;
+mod copy;
 mod failure;
 mod mapping;
 mod pricing;

@@ -54,7 +54,11 @@ fn kept_since(wanted: &Usage, now: Timestamp) -> Timestamp {
 }
 
 /// Whose usage: of a key, of a user's keys, or of all that ever had any.
-async fn keys(store: &dyn Store, key: Option<&str>, user: Option<&str>) -> Result<Vec<KeyId>, Failure> {
+pub(crate) async fn keys(
+    store: &dyn Store,
+    key: Option<&str>,
+    user: Option<&str>,
+) -> Result<Vec<KeyId>, Failure> {
     if let Some(typed) = key {
         // Usage outlives its key, and some is nobody's.
         if let Ok(id) = typed.parse::<KeyId>() {

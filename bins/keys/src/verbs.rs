@@ -10,7 +10,7 @@ use store::{
 
 use crate::{
     args::{Args, Backend, Create, Field, List, Update, Verb, Wishes},
-    beta, budgets,
+    beta, budgets, copy,
     failure::Failure,
     mapping, pricing, rotate, setup, usage,
     view::{self, Answer, Form},
@@ -78,6 +78,8 @@ pub(crate) async fn run(
         Verb::Mapping { what } => mapping::run(args, store, what, form, now).await,
         Verb::Pricing { what } => pricing::run(store, what, stdin, form, now).await,
         Verb::Beta { what } => beta::run(store, what, form, now).await,
+        Verb::Copy(wanted) => copy::run(args, wanted, store, secret, now).await,
+        Verb::HashSecret => copy::hash_secret(store, form).await,
         // What makes the store has been done without one.
         Verb::Setup { .. } => Ok(Answer::default()),
     }

@@ -63,6 +63,7 @@ macro_rules! contract {
                 what_happens_to_a_rotated_key_happens_under_each_of_its_hashes
                 a_deleted_key_is_found_by_nothing_and_its_usage_stays
                 of_parallel_deletions_one_succeeds
+                the_hash_of_a_key_is_its_newest_ones
             );
             $crate::contract!(@laws totals, $open,
                 totals_of_many_periods_come_in_order_and_of_one_key

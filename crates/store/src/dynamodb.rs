@@ -194,6 +194,11 @@ impl Store for DynamoDb {
         self.call(|db| async move { keys::by_id(&db, &key_id).await }).await
     }
 
+    async fn key_hash(&self, key_id: &KeyId) -> Result<Option<KeyHash>> {
+        let key_id = key_id.clone();
+        self.call(|db| async move { keys::hash_of(&db, &key_id).await }).await
+    }
+
     async fn list_keys(&self, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>> {
         let (filter, page) = (filter.clone(), page.clone());
         self.call(|db| async move { keys::list(&db, &filter, &page).await }).await

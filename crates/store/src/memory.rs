@@ -101,6 +101,12 @@ impl Store for Memory {
         Ok(self.state().keys.get(key_id).cloned())
     }
 
+    async fn key_hash(&self, key_id: &KeyId) -> Result<Option<KeyHash>> {
+        let state = self.state();
+        let newest = state.hashes.iter().find(|(_, (owner, until))| owner == key_id && until.is_none());
+        Ok(newest.map(|(hash, _)| *hash))
+    }
+
     async fn list_keys(&self, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>> {
         let after = page.cursor.as_deref().map(cursor::key_place).transpose()?;
         let limit = page.limit.max(1);

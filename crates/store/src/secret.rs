@@ -176,11 +176,17 @@ pub async fn hash_secret(store: &dyn Store, configured: Option<&str>) -> Result<
     if let Some(secret) = configured {
         return KeyHasher::new(secret.as_bytes());
     }
-    let standing = match store.meta_get(SECRET_NAME).await? {
+    let standing = match kept_hash_secret(store).await? {
         Some(secret) => secret,
         None => store.meta_put_if_absent(SECRET_NAME, &fresh_secret()).await?,
     };
     KeyHasher::new(standing.as_bytes())
+}
+
+/// The secret that [`hash_secret`] made and the store keeps, if it ever had to: for whoever brings keys to another store,
+/// where it must be configured.
+pub async fn kept_hash_secret(store: &dyn Store) -> Result<Option<String>> {
+    store.meta_get(SECRET_NAME).await
 }
 
 fn fresh_secret() -> String {

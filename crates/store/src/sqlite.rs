@@ -90,6 +90,11 @@ impl Store for Sqlite {
         self.read(move |db| keys::by_id(db, &key_id)).await
     }
 
+    async fn key_hash(&self, key_id: &KeyId) -> Result<Option<KeyHash>> {
+        let key_id = key_id.clone();
+        self.read(move |db| keys::hash_of(db, &key_id)).await
+    }
+
     async fn list_keys(&self, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>> {
         let (filter, page) = (filter.clone(), page.clone());
         self.read(move |db| keys::list(db, &filter, &page)).await

@@ -71,6 +71,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The record with this id.
     async fn key_by_id(&self, key_id: &KeyId) -> Result<Option<KeyRecord>>;
 
+    /// The hash that finds a record by its newest key, for whoever brings keys to another store; `None` where there is no
+    /// such record.
+    async fn key_hash(&self, key_id: &KeyId) -> Result<Option<KeyHash>>;
+
     /// The records that pass the filter.
     async fn list_keys(&self, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>>;
 

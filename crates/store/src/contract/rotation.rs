@@ -158,6 +158,21 @@ pub async fn a_deleted_key_is_found_by_nothing_and_its_usage_stays(store: Dyn) {
     assert_eq!(store.key_by_hash(&hash(2)).await.unwrap().unwrap().key_id, key_id(4));
 }
 
+pub async fn the_hash_of_a_key_is_its_newest_ones(store: Dyn) {
+    assert_eq!(store.key_hash(&key_id(1)).await.unwrap(), None);
+    store.put_new_key(&hash(9), &fresh(2)).await.unwrap();
+    store.put_new_key(&hash(1), &fresh(1)).await.unwrap();
+    assert_eq!(store.key_hash(&key_id(1)).await.unwrap(), Some(hash(1)));
+    let mut record = store.key_by_id(&key_id(1)).await.unwrap().unwrap();
+    for (n, overlap) in [(2, DAY), (3, 0), (4, DAY)] {
+        record = store.rotate_key(&rotated(&record, overlap), &hash(n)).await.unwrap();
+        assert_eq!(store.key_hash(&key_id(1)).await.unwrap(), Some(hash(n)));
+    }
+    store.delete_key(&key_id(1)).await.unwrap();
+    assert_eq!(store.key_hash(&key_id(1)).await.unwrap(), None);
+    assert_eq!(store.key_hash(&key_id(2)).await.unwrap(), Some(hash(9)));
+}
+
 pub async fn of_parallel_deletions_one_succeeds(store: Dyn) {
     store.put_new_key(&hash(1), &fresh(1)).await.unwrap();
     let deletions: Vec<_> = (0..16)

@@ -66,6 +66,11 @@ pub(super) async fn by_id(db: &Db, key_id: &KeyId) -> Result<Option<KeyRecord>> 
     located(db, key_id).await?.map(|(_, item)| record(&item)).transpose()
 }
 
+pub(super) async fn hash_of(db: &Db, key_id: &KeyId) -> Result<Option<KeyHash>> {
+    let Some((home, found)) = located(db, key_id).await? else { return Ok(None) };
+    hash_at(rotation::present(&found).unwrap_or(&home)).map(Some)
+}
+
 /// Where the record is, and its item.
 pub(super) async fn located(db: &Db, key_id: &KeyId) -> Result<Option<(String, Item)>> {
     let Some(pk) = pointed_at(db, key_id).await? else { return Ok(None) };
@@ -301,6 +306,20 @@ pub(super) fn hash_pk(hash: &KeyHash) -> String {
         let _ = write!(pk, "{byte:02x}");
         pk
     })
+}
+
+/// The other way round.
+fn hash_at(pk: &str) -> Result<KeyHash> {
+    let digits = pk.strip_prefix(HASH).unwrap_or_default();
+    let mut bytes = [0_u8; 32];
+    if digits.len() != 2 * bytes.len() {
+        return Err(broken("the hash of a key"));
+    }
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        let pair = digits.get(2 * n..2 * n + 2).unwrap_or_default();
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| broken("the hash of a key"))?;
+    }
+    Ok(KeyHash::from_bytes(bytes))
 }
 
 pub(super) fn id_pk(key_id: &KeyId) -> String {

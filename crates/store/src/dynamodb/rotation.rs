@@ -111,6 +111,11 @@ fn alias(table: &str, pk: &str, home: &str, key_id: &KeyId) -> Result<TransactWr
         .map_err(incomplete)
 }
 
+/// Where the newest hash of a record is, if that was rotated.
+pub(super) fn present(item: &Item) -> Option<&str> {
+    read_text(item, PRESENT).ok()
+}
+
 fn older(item: &Item) -> Item {
     item.get(OLDER).and_then(|older| older.as_m().ok()).cloned().unwrap_or_default()
 }

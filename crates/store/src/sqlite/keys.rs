@@ -58,6 +58,14 @@ pub(super) fn by_id(db: &Connection, key_id: &KeyId) -> Result<Option<KeyRecord>
         .transpose()
 }
 
+pub(super) fn hash_of(db: &Connection, key_id: &KeyId) -> Result<Option<KeyHash>> {
+    let found = db
+        .prepare_cached("SELECT key_hash FROM api_keys WHERE key_id = ?1")?
+        .query_row([key_id.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(KeyHash::from_bytes))
+}
+
 pub(super) fn list(db: &Connection, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>> {
     let after = page.cursor.as_deref().map(cursor::key_place).transpose()?;
     let limit = page.limit.max(1);

@@ -70,6 +70,9 @@ impl Store for Flaky {
     async fn key_by_id(&self, key_id: &KeyId) -> Result<Option<KeyRecord>> {
         self.inner.key_by_id(key_id).await
     }
+    async fn key_hash(&self, key_id: &KeyId) -> Result<Option<KeyHash>> {
+        self.inner.key_hash(key_id).await
+    }
     async fn list_keys(&self, filter: &KeyFilter, page: &Page) -> Result<Listing<KeyRecord>> {
         self.inner.list_keys(filter, page).await
     }

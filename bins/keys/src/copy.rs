@@ -1,0 +1,252 @@
+//! What one store remembers, brought to another: keys with their hashes, rows of operators, usage. Every step may be made
+//! again: what is there already stays as it is, and a row of usage counts once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use store::{
+    Bucket, ConfigKind, ConfigRow, DynamoDbSettings, ErrorKind, KeyFilter, KeyId, KeyRecord, Location, Page,
+    Store, Timestamp, UsageQuery, secret::kept_hash_secret,
+};
+
+use crate::{
+    args::{Args, Backend},
+    failure::Failure,
+    setup, usage,
+    view::{self, Answer, Form},
+};
+
+/// How many keys are read at a time.
+const KEYS: usize = 500;
+/// How many rows of usage are read, and sent, at a time.
+const ROWS: usize = 500;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Copy {
+    /// Where to: the other store than --store, as the flags and variables name it
+    #[arg(long, value_name = "STORE")]
+    pub(crate) to: Backend,
+
+    /// Leave out usage, and with it what was spent of budgets
+    #[arg(long)]
+    pub(crate) without_usage: bool,
+
+    /// The gateways' USAGE_TTL_DAYS: how long the rows are kept there, from now on; 0 = for ever
+    #[arg(long, env = "USAGE_TTL_DAYS", default_value_t = 30, value_name = "DAYS")]
+    pub(crate) usage_ttl_days: u32,
+}
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Copied {
+    keys: Count,
+    mapping: Count,
+    pricing: Count,
+    beta: Count,
+    usage_rows: Count,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Count {
+    copied: usize,
+    there_already: usize,
+}
+
+impl Count {
+    /// `Conflict` says that it is there.
+    fn note<T>(&mut self, put: store::Result<T>) -> Result<(), Failure> {
+        match put {
+            Ok(_) => self.copied += 1,
+            Err(error) if error.kind() == ErrorKind::Conflict => self.there_already += 1,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// Copies from `from` to the store that the flags name.
+pub(crate) async fn run(
+    args: &Args,
+    wanted: &Copy,
+    from: &dyn Store,
+    secret: Option<&str>,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
+    let location = destination(args, wanted)?;
+    let mut notes = Vec::new();
+    let kept = kept_hash_secret(from).await?;
+    match (secret, kept) {
+        (None, Some(_)) => {
+            return Err(Failure::usage(
+                "KEY_HASH_SECRET must be set, here and for the gateways: \
+                 the other store's gateways must hash as this one's do. `outcrop-keys hash-secret` shows it",
+            ));
+        }
+        (None, None) => return Err(Failure::usage("KEY_HASH_SECRET must be set to the gateways' one")),
+        (Some(secret), Some(kept)) if secret != kept => notes.push(
+            "KEY_HASH_SECRET is not the secret that this store keeps: keys that were made without it stay unknown."
+                .to_owned(),
+        ),
+        (Some(_), _) => {}
+    }
+    let to = store::open(&location).await?;
+    let to = to.as_ref();
+    let mut copied = Copied::default();
+    for (kind, count) in [
+        (ConfigKind::Mapping, &mut copied.mapping),
+        (ConfigKind::Price, &mut copied.pricing),
+        (ConfigKind::Beta, &mut copied.beta),
+    ] {
+        for row in from.config_rows(kind).await? {
+            count.note(to.put_config_row(kind, &ConfigRow { version: 0, ..row }).await)?;
+        }
+    }
+    // Usage before keys: no key is used there before what it has spent is known.
+    if !wanted.without_usage {
+        copied.usage_rows = usage_rows(from, to, now, &mut notes).await?;
+    }
+    copied.keys = keys(from, to, now, &mut notes).await?;
+    let text = match Form::of(args) {
+        Form::Json => view::json(&copied)?,
+        Form::Quiet => String::new(),
+        Form::People => copied.lines(),
+    };
+    Ok(Answer { text, notes })
+}
+
+/// The secret that a store keeps because no program had one configured.
+pub(crate) async fn hash_secret(from: &dyn Store, form: Form) -> Result<Answer, Failure> {
+    let secret = kept_hash_secret(from).await?.ok_or_else(|| {
+        Failure::not_found("this store keeps no secret: its gateways have KEY_HASH_SECRET, or it has no keys")
+    })?;
+    let text = match form {
+        Form::Json => view::json(&BTreeMap::from([("key_hash_secret", &secret)]))?,
+        Form::Quiet | Form::People => format!("{secret}\n"),
+    };
+    Ok(Answer { text, notes: Vec::new() })
+}
+
+fn destination(args: &Args, wanted: &Copy) -> Result<Location, Failure> {
+    match (args.store, wanted.to) {
+        (Backend::Sqlite, Backend::DynamoDb) => {
+            let days = u64::from(wanted.usage_ttl_days);
+            let keep_usage = (days > 0).then(|| Duration::from_hours(24 * days));
+            Ok(Location::DynamoDb(DynamoDbSettings { keep_usage, ..setup::settings(args) }))
+        }
+        (Backend::DynamoDb, Backend::Sqlite) => Ok(Location::Sqlite(args.db.clone())),
+        (Backend::Sqlite | Backend::DynamoDb | Backend::Memory, _) => {
+            Err(Failure::usage("--to: from --store sqlite to dynamodb, or from dynamodb to sqlite"))
+        }
+    }
+}
+
+async fn keys(
+    from: &dyn Store,
+    to: &dyn Store,
+    now: Timestamp,
+    notes: &mut Vec<String>,
+) -> Result<Count, Failure> {
+    let (mut count, mut page) = (Count::default(), Page::first(KEYS));
+    loop {
+        let listing = from.list_keys(&KeyFilter::default(), &page).await?;
+        for record in listing.items {
+            // Deleted meanwhile.
+            let Some(hash) = from.key_hash(&record.key_id).await? else { continue };
+            let (over, going_on): (Vec<_>, Vec<_>) =
+                record.previous.iter().cloned().partition(|old| old.valid_until <= now);
+            if let Some(until) = going_on.iter().map(|old| old.valid_until).max() {
+                let id = &record.key_id;
+                notes
+                    .push(format!("{id}: an older key of it that goes on until {until} is not known there."));
+            }
+            let record = KeyRecord { previous: over, valid_until: None, ..record };
+            let there = count.there_already;
+            count.note(to.put_new_key(&hash, &record).await)?;
+            if count.there_already > there {
+                notes.extend(changed(to, &record).await?);
+            }
+        }
+        let Some(next) = listing.next else { return Ok(count) };
+        page = Page::after(next, KEYS);
+    }
+}
+
+/// Of a key that is there already: whether it is the same.
+async fn changed(to: &dyn Store, record: &KeyRecord) -> Result<Option<String>, Failure> {
+    let KeyRecord { key_id, version, .. } = record;
+    Ok(match to.key_by_id(key_id).await? {
+        Some(there) if there.version == *version => None,
+        Some(there) => Some(format!(
+            "{key_id}: version {version} was not copied over version {}, which is there; delete that to have it copied.",
+            there.version
+        )),
+        None => Some(format!("{key_id}: another record has its key there.")),
+    })
+}
+
+/// Every row that is kept. What was counted of rows that are gone cannot be carried, and is said.
+async fn usage_rows(
+    from: &dyn Store,
+    to: &dyn Store,
+    now: Timestamp,
+    notes: &mut Vec<String>,
+) -> Result<Count, Failure> {
+    let mut count = Count::default();
+    for key_id in usage::keys(from, None, None).await? {
+        let until = Timestamp::from_unix_millis(i64::MAX);
+        let query = UsageQuery { key_id: key_id.clone(), since: Timestamp::EPOCH, until };
+        let mut page = Page::first(ROWS);
+        loop {
+            let listing = from.usage_rows(&query, &page).await?;
+            let recorded = to.record_usage(&listing.items).await?;
+            count.copied += recorded.written;
+            count.there_already += recorded.repeated;
+            let Some(next) = listing.next else { break };
+            page = Page::after(next, ROWS);
+        }
+        notes.extend(missing(from, to, &key_id, now).await?);
+    }
+    Ok(count)
+}
+
+/// What budgets would not know there.
+async fn missing(
+    from: &dyn Store,
+    to: &dyn Store,
+    key_id: &KeyId,
+    now: Timestamp,
+) -> Result<Option<String>, Failure> {
+    for (name, bucket) in
+        [("in all", Bucket::Total), ("this month", Bucket::Month(now)), ("today", Bucket::Day(now))]
+    {
+        let (here, there) =
+            (from.usage_totals(key_id, &bucket).await?, to.usage_totals(key_id, &bucket).await?);
+        if here.cost_pico_usd > there.cost_pico_usd {
+            return Ok(Some(format!(
+                "{key_id}: of ${} that was spent {name} only ${} counts there, because the rows of the rest are gone; \
+                 lower its budget by the difference.",
+                here.cost_pico_usd, there.cost_pico_usd
+            )));
+        }
+    }
+    Ok(None)
+}
+
+impl Copied {
+    fn lines(&self) -> String {
+        let Self { keys, mapping, pricing, beta, usage_rows } = self;
+        let counts = [
+            ("keys", keys),
+            ("names of models", mapping),
+            ("prices", pricing),
+            ("beta flags", beta),
+            ("rows of usage", usage_rows),
+        ];
+        let line = |(what, count): (&str, &Count)| {
+            let Count { copied, there_already } = count;
+            format!("{what}: {copied} copied, {there_already} there already\n")
+        };
+        counts.into_iter().map(line).collect()
+    }
+}

@@ -1,0 +1,115 @@
+//! From a file to tables and back, with the real binary.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use serde_json::{Value, json};
+use store::{
+    Bucket, DynamoDb, DynamoDbSettings, KeyId, PicoUsd, PresentedKey, Store, Timestamp, UsageRow,
+    contract::stand_in, hash_secret,
+};
+use support::{Desk, Ran, block_on, finish, spend, usage_row};
+
+/// With a set-up that may be another one than the file's.
+fn run(desk: &Desk, tables: &DynamoDbSettings, secret: Option<&str>, arguments: &[&str]) -> Ran {
+    let mut command = desk.command(arguments);
+    command.env("DYNAMODB_ENDPOINT_URL", tables.endpoint_url.as_ref().unwrap());
+    command.env("DYNAMODB_TABLE_PREFIX", &tables.tables.prefix);
+    command.envs(secret.map(|secret| ("KEY_HASH_SECRET", secret)));
+    finish(command, "")
+}
+
+fn counts(copied: usize, there_already: usize) -> Value {
+    json!({ "copied": copied, "there_already": there_already })
+}
+
+#[test]
+fn keys_and_what_they_have_spent_are_the_same_on_the_other_store_however_often_they_are_copied() {
+    let Some(tables) = stand_in::untouched() else { return };
+    let desk = Desk::new();
+    let (rotated, first) = desk.create("rotated");
+    let newest = desk.run(&["rotate", &rotated, "--overlap", "1h", "-q"]).ok().trim().to_owned();
+    let (plain, key) = desk.create("plain");
+    desk.run(&["update", &plain, "--budget-daily", "3", "--rate-limit", "7"]).ok();
+    desk.run(&["mapping", "add", "team-opus", "anthropic.claude-opus-5"]).ok();
+    for n in 0..3 {
+        spend(&desk, &plain, &format!("r{n}"), PicoUsd(500_000_000_000));
+    }
+    spend(&desk, "anonymous", "r4", PicoUsd(1));
+    let secret = desk.run(&["hash-secret", "-q"]).ok();
+    let secret = Some(secret.trim());
+    assert_eq!(run(&desk, &tables, None, &["setup", "--store", "dynamodb"]).code, 0);
+
+    let copy = ["copy", "--to", "dynamodb", "--json"];
+    let unnamed = run(&desk, &tables, None, &copy).fails(2);
+    assert!(unnamed.contains("outcrop-keys hash-secret"), "{unnamed}");
+    let ran = run(&desk, &tables, secret, &copy);
+    assert!(ran.err.contains(&format!("{rotated}: an older key")), "{}", ran.err);
+    let copied = ran.json();
+    assert_eq!((&copied["keys"], &copied["usage_rows"]), (&counts(2, 0), &counts(4, 0)));
+    assert_eq!((&copied["mapping"], &copied["pricing"]), (&counts(1, 0), &counts(0, 0)));
+    // Another request, another copy.
+    spend(&desk, &plain, "r5", PicoUsd(500_000_000_000));
+    desk.run(&["revoke", &rotated]).ok();
+    let again = run(&desk, &tables, secret, &copy);
+    assert!(
+        again.err.contains(&format!("{rotated}: version 3 was not copied over version 2")),
+        "{}",
+        again.err
+    );
+    let again = again.json();
+    assert_eq!((&again["keys"], &again["usage_rows"]), (&counts(0, 2), &counts(1, 4)));
+    assert_eq!(again["mapping"], counts(0, 1));
+
+    let shown = run(&desk, &tables, secret, &["show", &plain, "--json", "--store", "dynamodb"]).json();
+    assert_eq!(shown["budgets"]["daily"]["spent_usd"], "2.00");
+    assert_eq!(shown["rate_limit"], 7);
+    block_on(async {
+        let store = DynamoDb::open(&tables).await.unwrap();
+        let hasher = hash_secret(&store, secret).await.unwrap();
+        let known = async |key: &str| {
+            let found = store.key_by_hash(&hasher.hash(&PresentedKey::new(key))).await.unwrap();
+            found.map(|record| record.key_id.to_string())
+        };
+        assert_eq!(known(&key).await, Some(plain.clone()));
+        assert_eq!(known(&newest).await, Some(rotated.clone()));
+        assert_eq!(known(&first).await, None);
+        let nobody = store.usage_totals(&KeyId::anonymous(), &Bucket::Total).await.unwrap();
+        assert_eq!(nobody.cost_pico_usd, PicoUsd(1));
+    });
+
+    // And back, into a file of its own.
+    let back = ["copy", "--store", "dynamodb", "--to", "sqlite", "--db", "back.db", "--json"];
+    let back = run(&desk, &tables, secret, &back).json();
+    assert_eq!((&back["keys"], &back["usage_rows"]), (&counts(2, 0), &counts(5, 0)));
+    let total = |db| desk.run(&["show", &plain, "--json", "--db", db]).json()["usage"]["total"].clone();
+    assert_eq!(total("back.db"), total("outcrop.db"));
+}
+
+#[test]
+fn what_cannot_be_copied_is_said() {
+    let Some(tables) = stand_in::untouched() else { return };
+    let desk = Desk::new();
+    let (key_id, _) = desk.create("old");
+    assert_eq!(run(&desk, &tables, None, &["setup", "--store", "dynamodb"]).code, 0);
+    block_on(async {
+        let store = store::Sqlite::open(desk.db()).unwrap();
+        let old = UsageRow {
+            ts: Timestamp::now().plus_millis(-40 * Timestamp::DAY_MILLIS),
+            ..usage_row(&key_id, "old", Some(PicoUsd(2_000_000_000_000)))
+        };
+        store.record_usage(&[old]).await.unwrap();
+        store.prune_usage(Timestamp::now(), 10).await.unwrap();
+    });
+    spend(&desk, &key_id, "new", PicoUsd(500_000_000_000));
+    let other = Some("a-hash-secret-of-thirty-two-bytes-or-more");
+    let ran = run(&desk, &tables, other, &["copy", "--to", "dynamodb"]);
+    assert!(ran.err.contains("of $2.50 that was spent in all only $0.50 counts there"), "{}", ran.err);
+    assert!(ran.err.contains("not the secret that this store keeps"), "{}", ran.err);
+    assert!(ran.ok().contains("keys: 1 copied, 0 there already\n"));
+    run(&desk, &tables, other, &["copy", "--to", "sqlite"]).fails(2);
+    // A store without a secret of its own has none to show.
+    run(&desk, &tables, None, &["hash-secret", "--store", "dynamodb"]).fails(3);
+    let bare = run(&desk, &tables, None, &["copy", "--store", "dynamodb", "--to", "sqlite"]).fails(2);
+    assert!(bare.contains("KEY_HASH_SECRET"), "{bare}");
+}
