@@ -271,3 +271,10 @@ pub fn response_events(text: &str) -> Vec<Value> {
     };
     lines.chunks(2).enumerate().map(event).collect()
 }
+
+/// The sum of a metric's lines that have all of these labels; `None` where there are none.
+pub fn metric(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let of = |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+    let values = metrics.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.reduce(|sum, value| sum + value)
+}

@@ -16,7 +16,7 @@ mod gateway;
 mod process;
 
 pub use books::{booked_rows, eventually, put_key, spent_and_leased};
-pub use caller::{Caller, OpenAiError, Reply, chunks, events, response_events};
+pub use caller::{Caller, OpenAiError, Reply, chunks, events, metric, response_events};
 pub use gateway::{BEDROCK_KEY, Gateway, HASH_SECRET, MASTER, Options};
 pub use process::Process;
 

@@ -2,14 +2,7 @@
 
 use std::time::Duration;
 
-use outcrop_tests::{CLAUDE, Caller, Gateway, Options, hello};
-
-/// The sum of a metric's lines that have all of these labels; `None` where there are none.
-fn value(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
-    let of = |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
-    let values = metrics.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    values.reduce(|sum, value| sum + value)
-}
+use outcrop_tests::{CLAUDE, Caller, Gateway, Options, hello, metric};
 
 #[tokio::test]
 async fn a_share_of_a_budget_is_told_once_by_whichever_gateway_sees_it_first() {
@@ -33,7 +26,7 @@ async fn a_share_of_a_budget_is_told_once_by_whichever_gateway_sees_it_first() {
     first.rows_of(&record.key_id, 1).await;
     ask(&second).await;
     first.rows_of(&record.key_id, 2).await;
-    while value(&scraped().await, name, &[]).is_none() {
+    while metric(&scraped().await, name, &[]).is_none() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let _ = Caller::new(first.addr, &key).messages(&hello(CLAUDE, "sim:words=290", false)).await;
@@ -45,12 +38,12 @@ async fn a_share_of_a_budget_is_told_once_by_whichever_gateway_sees_it_first() {
     assert_eq!(Caller::new(third.addr, &key).messages(&small).await.status, 200);
     third.ended().await;
     let metrics = scraped().await;
-    assert_eq!(value(&metrics, name, &["period=\"daily\"", "percent=\"50\""]), Some(1.0), "{metrics}");
+    assert_eq!(metric(&metrics, name, &["period=\"daily\"", "percent=\"50\""]), Some(1.0), "{metrics}");
     let model = format!("model=\"anthropic.{CLAUDE}\"");
-    let took = value(&metrics, "outcrop_upstream_duration_seconds_count", &[&model, "target=\"default\""]);
+    let took = metric(&metrics, "outcrop_upstream_duration_seconds_count", &[&model, "target=\"default\""]);
     assert!(took.is_some_and(|calls| calls >= 3.0), "{metrics}");
     // By the gateway that is scraped, every few seconds.
-    let refills = async || value(&scraped().await, "outcrop_lease_refills_total", &["outcome=\"granted\""]);
+    let refills = async || metric(&scraped().await, "outcrop_lease_refills_total", &["outcome=\"granted\""]);
     while refills().await.is_none_or(|count| count < 1.0) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

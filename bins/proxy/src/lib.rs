@@ -24,6 +24,7 @@ mod healthcheck;
 mod ingress;
 mod lane;
 mod learned;
+mod measured;
 mod messages;
 mod metrics;
 mod models;

@@ -275,6 +275,10 @@ pub(crate) fn describe() {
             "Calls sent by default because the model does not take the wished tier.",
         ),
         ("outcrop_lease_refills_total", "How often the store was asked for a part of a budget, by outcome."),
+        (
+            "outcrop_store_operations_total",
+            "Calls of the store, by operation and outcome; an abandoned one took too long for whoever asked.",
+        ),
         ("outcrop_upstream_retries_total", "Repetitions at the same target."),
         ("outcrop_usage_rows_written_total", "Usage rows by outcome."),
     ] {
@@ -287,6 +291,7 @@ pub(crate) fn describe() {
             "outcrop_upstream_duration_seconds",
             "A call to a target, repetitions there included, until its answer or the first event of it.",
         ),
+        ("outcrop_store_duration_seconds", "A call of the store, its own repetitions included."),
         (
             "outcrop_gateway_overhead_seconds",
             "From a request's head to the upstream call: what the gateway adds.",

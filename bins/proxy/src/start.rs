@@ -21,6 +21,7 @@ use crate::error::{ApiError, Kind};
 use crate::gateway::{Gateway, InFlight, Phase, Shared};
 use crate::health::StoreHealth;
 use crate::learned::Learned;
+use crate::measured::Measured;
 use crate::metrics::{self, Metrics};
 use crate::profiles::Profiles;
 use crate::refresh;
@@ -84,6 +85,7 @@ impl Gate {
         let store = store::open(&location).await.map_err(|error| {
             StartError::Failed(format!("{variables}: the store cannot be opened: {error}"))
         })?;
+        let store = Measured::over(store);
         let secret = settings.keys.key_hash_secret.as_ref().map(Secret::expose);
         let hasher = store::hash_secret(store.as_ref(), secret).await.map_err(failed("KEY_HASH_SECRET"))?;
         let simulator = if cli.simulate { Some(simulate::start().await?) } else { None };
