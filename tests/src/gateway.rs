@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
 use outcrop_proxy::{Gate, settings};
-use store::{KeyId, KeyRecord, Store, Timestamp, UsageQuery, UsageRow};
+use store::{DynamoDbSettings, KeyId, KeyRecord, Store, Timestamp, UsageQuery, UsageRow};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -19,6 +20,31 @@ pub const MASTER: &str = "master-key-of-the-black-box-tests";
 pub const HASH_SECRET: &str = "a-hash-secret-of-thirty-two-bytes-or-more";
 /// What the gateway authenticates to the simulator with.
 pub const BEDROCK_KEY: &str = "ABSKblackboxtests";
+
+/// Settings of a gateway in front of a simulator that knows [`BEDROCK_KEY`], with a directory for its rows.
+pub fn in_front_of(sim: &Sim, spool: &Path) -> Vec<String> {
+    vec![
+        format!("--usage-spool-dir={}", spool.display()),
+        format!("--bedrock-endpoint-url={}", sim.url()),
+        format!("--bedrock-mantle-endpoint-url={}", sim.mantle_url()),
+        format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
+        "--aws-region=us-east-1".to_owned(),
+    ]
+}
+
+/// Settings of one whose store is a file.
+pub fn on_file(path: &Path) -> Vec<String> {
+    vec!["--store=sqlite".to_owned(), format!("--outcrop-db={}", path.display())]
+}
+
+/// Settings of one whose store is a DynamoDB, at this address.
+pub fn on_tables(tables: &DynamoDbSettings, url: &str) -> Vec<String> {
+    vec![
+        "--store=dynamodb".to_owned(),
+        format!("--dynamodb-endpoint-url={url}"),
+        format!("--dynamodb-table-prefix={}", tables.tables.prefix),
+    ]
+}
 
 /// How a test wants its gateway.
 #[derive(Debug, Default)]
@@ -89,13 +115,9 @@ impl Gateway {
             "--enable-metrics=true".to_owned(),
             "--usage-flush-interval-ms=1".to_owned(),
             "--drain-grace-seconds=0".to_owned(),
-            format!("--usage-spool-dir={}", spool.path().display()),
             format!("--master-api-key={MASTER}"),
-            format!("--bedrock-endpoint-url={}", sim.url()),
-            format!("--bedrock-mantle-endpoint-url={}", sim.mantle_url()),
-            format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
-            "--aws-region=us-east-1".to_owned(),
         ];
+        line.extend(in_front_of(&sim, spool.path()));
         if options.signed {
             line.retain(|known| !known.starts_with("--aws-bearer-token-bedrock"));
         }

@@ -7,16 +7,16 @@
 use std::time::Duration;
 
 use bedrock_sim::{Fault, Place};
-use outcrop_tests::{CLAUDE, Caller, Gateway, HASH_SECRET, LANES, Options, QWEN, Reply, hello};
+use outcrop_tests::{
+    CLAUDE, Caller, Gateway, LANES, Options, QWEN, Reply, booked_rows, hello, on_file, on_tables, put_key,
+    spent_and_leased,
+};
 use serde_json::json;
 use store::contract::{
     fault::{Fate, FaultProxy},
     stand_in,
 };
-use store::{
-    Bucket, BudgetAsk, BudgetGrant, BudgetLimits, DynamoDb, KeyHasher, KeyId, KeyRecord, NewKey, Page,
-    PicoUsd, Store, Timestamp, Totals, UsageQuery, UsageRow,
-};
+use store::{Bucket, DynamoDb, KeyRecord, PicoUsd, Store, Totals, UsageRow};
 use tokio::task::JoinSet;
 
 async fn with_key(settings: &[&str], change: impl FnOnce(&mut KeyRecord)) -> (Gateway, Caller, KeyRecord) {
@@ -24,38 +24,6 @@ async fn with_key(settings: &[&str], change: impl FnOnce(&mut KeyRecord)) -> (Ga
     let (key, record) = gateway.key_with(change).await;
     let caller = Caller::new(gateway.addr, &key);
     (gateway, caller, record)
-}
-
-/// What is spent of and leased from a large budget.
-async fn looked(store: &dyn Store, key_id: &KeyId) -> BudgetGrant {
-    let now = Timestamp::now();
-    let ask = BudgetAsk {
-        key_id: key_id.clone(),
-        replica: "a test that looks".to_owned(),
-        need: PicoUsd::ZERO,
-        share_percent: 0,
-        limits: BudgetLimits { total: Some(PicoUsd(u128::MAX)), ..BudgetLimits::default() },
-        at: now,
-        now,
-        expires_at: now,
-    };
-    store.lease_budget(&ask).await.unwrap()
-}
-
-async fn rows(store: &dyn Store, key_id: &KeyId) -> Vec<UsageRow> {
-    let until = Timestamp::now().plus_millis(60_000);
-    let query = UsageQuery { key_id: key_id.clone(), since: Timestamp::EPOCH, until };
-    store.usage_rows(&query, &Page::first(10_000)).await.unwrap().items
-}
-
-async fn rows_when(store: &dyn Store, key_id: &KeyId, count: usize) -> Vec<UsageRow> {
-    loop {
-        let rows = rows(store, key_id).await;
-        if rows.len() >= count {
-            return rows;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 fn cost(rows: &[UsageRow]) -> u128 {
@@ -99,8 +67,8 @@ async fn of_fifty_at_once_the_budget_pays_ten_and_what_they_did_not_use_pays_mor
         assert_eq!(caller.messages(&hello(CLAUDE, "Hi", false)).await.status, 200);
     }
     let store = gateway.ended().await;
-    let rows = rows(store.as_ref(), &record.key_id).await;
-    let seen = looked(store.as_ref(), &record.key_id).await;
+    let rows = booked_rows(store.as_ref(), &record.key_id).await;
+    let seen = spent_and_leased(store.as_ref(), &record.key_id).await;
     assert_eq!((rows.len(), seen.spent.total.0, seen.leased.0), (15, cost(&rows), 0));
 }
 
@@ -186,17 +154,17 @@ async fn callers_that_leave_and_upstreams_that_die_pay_what_was_used_and_hold_no
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     drop(early);
-    rows_when(gateway.store.as_ref(), &record.key_id, 1).await;
+    gateway.rows_of(&record.key_id, 1).await;
     let long = hello(QWEN, "sim:words=20000", true).to_string();
     let mut amid = caller.send("POST", "/v1/messages", long.as_bytes()).await;
     assert!(tokio::io::AsyncReadExt::read(&mut amid, &mut [0; 512]).await.unwrap() > 0);
     drop(amid);
-    rows_when(gateway.store.as_ref(), &record.key_id, 2).await;
+    gateway.rows_of(&record.key_id, 2).await;
     gateway.sim.script("", vec![Fault::error(400, "ValidationException", "no")]);
     assert_eq!(caller.messages(&hello(CLAUDE, "Hi", false)).await.status, 400);
     gateway.sim.script("", vec![Fault::mid_stream("modelStreamErrorException", 4)]);
     caller.messages(&hello(CLAUDE, "sim:words=50", true)).await;
-    let rows = rows_when(gateway.store.as_ref(), &record.key_id, 4).await;
+    let rows = gateway.rows_of(&record.key_id, 4).await;
     let key_id = record.key_id.clone();
     // All that is left can be held at once: eight ninths, if nothing is held elsewhere.
     let left = 40_000 - u64::try_from(cost(&rows) / 1_000_000).unwrap();
@@ -205,7 +173,7 @@ async fn callers_that_leave_and_upstreams_that_die_pay_what_was_used_and_hold_no
     let reply = caller.messages(&all).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let store = gateway.ended().await;
-    let seen = looked(store.as_ref(), &key_id).await;
+    let seen = spent_and_leased(store.as_ref(), &key_id).await;
     let booked = store.usage_totals(&key_id, &Bucket::Total).await.unwrap();
     assert_eq!((seen.spent.total, seen.leased), (booked.cost_pico_usd, PicoUsd::ZERO));
 }
@@ -213,15 +181,11 @@ async fn callers_that_leave_and_upstreams_that_die_pay_what_was_used_and_hold_no
 /// 200 requests at once to two gateways on one store, against a budget that pays for about 20 of them.
 async fn two_gateways_share_a_budget(settings: &[String], store: &dyn Store) {
     const BUDGET: u64 = 20 * 4_600;
-    let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
-    let (key, record) = {
-        let mut rng = rand::rng();
-        let key = NewKey::generate(&mut rng);
-        let id = KeyId::generate(&mut rng);
-        let record = KeyRecord::new(id, &key, "alice", "laptop", Timestamp::now());
-        (key, KeyRecord { budget_daily: Some(BUDGET), budget_total: Some(BUDGET), ..record })
-    };
-    store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
+    let (key, record) = put_key(store, |record| {
+        record.budget_daily = Some(BUDGET);
+        record.budget_total = Some(BUDGET);
+    })
+    .await;
     let mut gateways = Vec::new();
     for _ in 0..2 {
         let mut options = Options::with_keys(&["--workers=2"]);
@@ -230,7 +194,7 @@ async fn two_gateways_share_a_budget(settings: &[String], store: &dyn Store) {
     }
     let mut open = JoinSet::new();
     for n in 0..200 {
-        let caller = Caller::new(gateways[n % 2].addr, key.reveal());
+        let caller = Caller::new(gateways[n % 2].addr, &key);
         let body = hello(CLAUDE, "sim:words=280", n % 3 == 0);
         open.spawn(async move { caller.messages(&body).await.status });
     }
@@ -245,7 +209,7 @@ async fn two_gateways_share_a_budget(settings: &[String], store: &dyn Store) {
         served.requests += sim.answers;
         gateway.ended().await;
     }
-    let rows = rows(store, &record.key_id).await;
+    let rows = booked_rows(store, &record.key_id).await;
     let totals = store.usage_totals(&record.key_id, &Bucket::Total).await.unwrap();
     let booked = (totals.requests, totals.input_tokens, totals.output_tokens);
     assert_eq!(booked, (served.requests, served.input_tokens, served.output_tokens));
@@ -253,7 +217,7 @@ async fn two_gateways_share_a_budget(settings: &[String], store: &dyn Store) {
     let spent = totals.cost_pico_usd.0 / 1_000_000;
     assert!((1..=u128::from(BUDGET)).contains(&spent), "{spent} {passed}");
     assert!(passed >= 15, "{passed}: hardly anything lay idle in leases");
-    let seen = looked(store, &record.key_id).await;
+    let seen = spent_and_leased(store, &record.key_id).await;
     assert_eq!(seen.leased, PicoUsd::ZERO, "everything was given back");
 }
 
@@ -262,19 +226,14 @@ async fn two_gateways_on_one_file_never_exceed_a_budget() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("outcrop.db");
     let store = store::Sqlite::open(&path).unwrap();
-    let settings = ["--store=sqlite".to_owned(), format!("--outcrop-db={}", path.display())];
-    two_gateways_share_a_budget(&settings, &store).await;
+    two_gateways_share_a_budget(&on_file(&path), &store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_gateways_on_dynamodb_never_exceed_a_budget() {
     let Some(tables) = stand_in::tables().await else { return };
     let store = DynamoDb::open(&tables).await.unwrap();
-    let settings = [
-        "--store=dynamodb".to_owned(),
-        format!("--dynamodb-endpoint-url={}", tables.endpoint_url.as_ref().unwrap()),
-        format!("--dynamodb-table-prefix={}", tables.tables.prefix),
-    ];
+    let settings = on_tables(&tables, tables.endpoint_url.as_ref().unwrap());
     two_gateways_share_a_budget(&settings, &store).await;
 }
 
@@ -283,11 +242,7 @@ async fn without_the_store_what_is_leased_runs_on_and_then_nothing_more() {
     let Some(tables) = stand_in::tables().await else { return };
     let proxy = FaultProxy::start(stand_in::url().unwrap()).await;
     let mut options = Options::with_keys(&["--lease-ttl-seconds=3"]);
-    options.settings.extend([
-        "--store=dynamodb".to_owned(),
-        format!("--dynamodb-endpoint-url={}", proxy.url()),
-        format!("--dynamodb-table-prefix={}", tables.tables.prefix),
-    ]);
+    options.settings.extend(on_tables(&tables, &proxy.url()));
     let gateway = Gateway::with(options).await;
     let (key, record) = gateway.key_with(|record| record.budget_total = Some(10_000_000)).await;
     let caller = Caller::new(gateway.addr, &key);
@@ -314,7 +269,7 @@ async fn without_the_store_what_is_leased_runs_on_and_then_nothing_more() {
     let before = gateway.sim.served().answers;
     let store = DynamoDb::open(&tables).await.unwrap();
     gateway.ended().await;
-    let rows = rows(&store, &record.key_id).await;
+    let rows = booked_rows(&store, &record.key_id).await;
     assert_eq!(rows.len() as u64, before, "each was booked once");
-    assert_eq!(looked(&store, &record.key_id).await.spent.total.0, cost(&rows));
+    assert_eq!(spent_and_leased(&store, &record.key_id).await.spent.total.0, cost(&rows));
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
 use outcrop_tests::{
-    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, booked_rows, eventually, hello, put_key,
-    spent_and_leased,
+    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, booked_rows, eventually, hello, in_front_of, on_tables,
+    put_key, spent_and_leased,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use store::contract::{
@@ -118,25 +118,19 @@ impl Stand {
         let spool = tempfile::tempdir().unwrap();
         let settings = [
             "--workers=2".to_owned(),
-            "--store=dynamodb".to_owned(),
-            format!("--dynamodb-endpoint-url={}", proxy.url()),
-            format!("--dynamodb-table-prefix={}", tables.tables.prefix),
-            format!("--usage-spool-dir={}", spool.path().display()),
             // Rows leave memory in the outage.
             "--usage-queue-rows=50".to_owned(),
             "--usage-flush-interval-ms=50".to_owned(),
             format!("--key-hash-secret={HASH_SECRET}"),
-            format!("--bedrock-endpoint-url={}", sim.url()),
-            format!("--bedrock-mantle-endpoint-url={}", sim.mantle_url()),
-            format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
-            "--aws-region=us-east-1".to_owned(),
             // A target that fails so often would be passed over, and nothing would be called any more.
             "--target-cooldown-seconds=0".to_owned(),
             "--bedrock-pool-idle-seconds=1".to_owned(),
             "--rate-limit-enabled=false".to_owned(),
             "--lease-ttl-seconds=6".to_owned(),
         ];
-        let process = Process::start(PROGRAM, &settings);
+        let all =
+            [&settings, &in_front_of(&sim, spool.path())[..], &on_tables(&tables, &proxy.url())].concat();
+        let process = Process::start(PROGRAM, &all);
         let caller = Caller::new(process.addr, &key);
         Some(Self { sim, proxy, store, process, key_id, caller, spool })
     }

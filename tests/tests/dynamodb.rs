@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use outcrop_tests::{CLAUDE, Caller, Gateway, HASH_SECRET, Options, hello};
+use outcrop_tests::{CLAUDE, Caller, Gateway, HASH_SECRET, Options, hello, on_tables};
 use serde_json::Value;
 use store::contract::{
     fault::{Fate, FaultProxy},
@@ -57,12 +57,8 @@ impl Stand {
         let proxy = FaultProxy::start(stand_in::url()?).await;
         let spool = tempfile::tempdir().unwrap();
         let mut options = Options::with_keys(more);
-        options.settings.extend([
-            "--store=dynamodb".to_owned(),
-            format!("--dynamodb-endpoint-url={}", proxy.url()),
-            format!("--dynamodb-table-prefix={}", settings.tables.prefix),
-            format!("--usage-spool-dir={}", spool.path().display()),
-        ]);
+        options.settings.extend(on_tables(&settings, &proxy.url()));
+        options.settings.push(format!("--usage-spool-dir={}", spool.path().display()));
         let gateway = Gateway::with(options).await;
         let caller = Caller::new(gateway.addr, made["key"].as_str().unwrap());
         let key_id = made["key_id"].as_str().unwrap().parse().unwrap();

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
 use outcrop_tests::{
-    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, Reply, booked_rows, eventually, hello, put_key,
-    spent_and_leased,
+    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, Reply, booked_rows, eventually, hello, in_front_of,
+    on_file, on_tables, put_key, spent_and_leased,
 };
 use store::contract::stand_in;
 use store::{Bucket, DynamoDb, KeyId, PicoUsd, Store, Totals};
@@ -35,15 +35,10 @@ async fn simulator() -> Sim {
 fn settings(sim: &Sim, spool: &TempDir, store: &[String]) -> Vec<String> {
     let common = [
         "--workers=2".to_owned(),
-        format!("--usage-spool-dir={}", spool.path().display()),
         format!("--key-hash-secret={HASH_SECRET}"),
-        format!("--bedrock-endpoint-url={}", sim.url()),
-        format!("--bedrock-mantle-endpoint-url={}", sim.mantle_url()),
-        format!("--aws-bearer-token-bedrock={BEDROCK_KEY}"),
-        "--aws-region=us-east-1".to_owned(),
         "--lease-ttl-seconds=3".to_owned(),
     ];
-    [&common, store].concat()
+    [&common, &in_front_of(sim, spool.path())[..], store].concat()
 }
 
 /// Callers that ask one gateway, one request after the other, until they are told to end or it is gone.
@@ -135,11 +130,7 @@ async fn of_two_gateways_one_is_killed_and_its_rows_are_booked_once_and_its_leas
     let key_id = record.key_id;
     let (sim, spool, elsewhere) =
         (simulator().await, tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let shared = [
-        "--store=dynamodb".to_owned(),
-        format!("--dynamodb-endpoint-url={}", tables.endpoint_url.as_ref().unwrap()),
-        format!("--dynamodb-table-prefix={}", tables.tables.prefix),
-    ];
+    let shared = on_tables(&tables, tables.endpoint_url.as_ref().unwrap());
     let common = settings(&sim, &spool, &shared);
     let mut doomed = Process::start(PROGRAM, &[&common[..], &[HOARDS.to_owned()]].concat());
     let other = Process::start(PROGRAM, &settings(&sim, &elsewhere, &shared));
@@ -173,7 +164,7 @@ async fn a_gateway_on_a_file_is_killed_again_and_again_and_every_answer_is_booke
     let (key, record) = put_key(&store, |record| record.budget_daily = Some(1_000_000_000)).await;
     let key_id = record.key_id;
     let (sim, spool) = (simulator().await, tempfile::tempdir().unwrap());
-    let own = ["--store=sqlite".to_owned(), format!("--outcrop-db={}", path.display())];
+    let own = on_file(&path);
     let common = settings(&sim, &spool, &own);
     let mut asked = Vec::new();
     for (name, interval) in [("first", HOARDS), ("second", "--usage-flush-interval-ms=5")] {

@@ -4,77 +4,45 @@
 //! What needs DynamoDB is skipped where there is none; see `store::contract::stand_in`.
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use outcrop_tests::{CLAUDE, Caller, Gateway, HASH_SECRET, Options, Reply, hello};
+use bedrock_sim::{Config, Sim};
+use outcrop_tests::{
+    BEDROCK_KEY, CLAUDE, Caller, Gateway, HASH_SECRET, Options, Process, Reply, hello, in_front_of, on_file,
+    on_tables, put_key,
+};
 use store::contract::{
     fault::{Fate, FaultProxy},
     stand_in,
 };
-use store::{
-    DynamoDb, DynamoDbSettings, KeyHasher, KeyId, KeyRecord, NewKey, Rate, RateAsk, Sqlite, Store, Timestamp,
-};
+use store::{DynamoDb, KeyId, Rate, RateAsk, Sqlite, Store, Timestamp};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-/// The settings of [`a_gateway_in_a_process_of_its_own`], a line each.
-const CHILD: &str = "OUTCROP_TEST_GATEWAY";
-const READY: &str = "it listens on ";
 const DAY: Duration = Duration::from_hours(24);
 
-/// Not a test, but what [`Process::start`] runs: this program once more, told to be a gateway until it is killed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_in_a_process_of_its_own() {
-    let Ok(settings) = std::env::var(CHILD) else { return };
-    let mut options = Options::with_keys(&["--workers=2"]);
-    options.settings.extend(settings.lines().map(str::to_owned));
-    let gateway = Gateway::with(options).await;
-    println!("\n{READY}{}", gateway.addr);
-    std::future::pending::<()>().await;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_outcrop-proxy-process");
+
+/// A gateway in a process of its own, and what it needs.
+struct Alone {
+    process: Process,
+    _needs: (Sim, TempDir),
 }
 
-struct Process {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Process {
+impl Alone {
     async fn start(settings: &[String]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_gateway_in_a_process_of_its_own", "--nocapture"])
-            .env(CHILD, settings.join("\n"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = tokio::task::spawn_blocking(move || {
-            lines.map(Result::unwrap).find_map(|line| line.strip_prefix(READY).map(str::to_owned))
-        });
-        let addr = said.await.unwrap().unwrap().parse().unwrap();
-        Self { child, addr }
-    }
-}
-
-/// `kill -9`.
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let config = Config { bearer_tokens: vec![BEDROCK_KEY.to_owned()], ..Config::default() };
+        let (sim, spool) = (Sim::start(config).await.unwrap(), tempfile::tempdir().unwrap());
+        let mut all = in_front_of(&sim, spool.path());
+        all.extend(["--workers=2".to_owned(), format!("--key-hash-secret={HASH_SECRET}")]);
+        all.extend_from_slice(settings);
+        Self { process: Process::start(PROGRAM, &all), _needs: (sim, spool) }
     }
 }
 
 async fn key(store: &dyn Store, limit: u32) -> (String, KeyId) {
-    let (key, record) = {
-        let mut rng = rand::rng();
-        let key = NewKey::generate(&mut rng);
-        let record = KeyRecord::new(KeyId::generate(&mut rng), &key, "alice", "laptop", Timestamp::now());
-        (key, KeyRecord { rate_limit: Some(limit), ..record })
-    };
-    let hasher = KeyHasher::new(HASH_SECRET.as_bytes()).unwrap();
-    store.put_new_key(&hasher.hash_new(&key), &record).await.unwrap();
-    (key.reveal().to_owned(), record.key_id)
+    let (key, record) = put_key(store, |record| record.rate_limit = Some(limit)).await;
+    (key, record.key_id)
 }
 
 /// What is drawn of a limit per day, in tokens, rounded up.
@@ -102,26 +70,14 @@ fn assert_limited(reply: &Reply, limit: &str) {
     assert_eq!((told("limit").as_deref(), told("remaining").as_deref()), (Some(limit), Some("0")));
 }
 
-fn on_file(path: &std::path::Path) -> Vec<String> {
-    vec!["--store=sqlite".to_owned(), format!("--outcrop-db={}", path.display())]
-}
-
-fn on_tables(tables: &DynamoDbSettings, url: &str) -> Vec<String> {
-    vec![
-        "--store=dynamodb".to_owned(),
-        format!("--dynamodb-endpoint-url={url}"),
-        format!("--dynamodb-table-prefix={}", tables.tables.prefix),
-    ]
-}
-
 /// 200 requests at once to two processes on one store, against a limit of 50 a day.
 async fn two_processes_share_a_limit(mut settings: Vec<String>, store: &dyn Store) {
     settings.push("--rate-limit-window=86400".to_owned());
     let (key, key_id) = key(store, 50).await;
-    let processes = [Process::start(&settings).await, Process::start(&settings).await];
+    let processes = [Alone::start(&settings).await, Alone::start(&settings).await];
     let mut open = JoinSet::new();
     for n in 0..200 {
-        let caller = Caller::new(processes[n % 2].addr, &key);
+        let caller = Caller::new(processes[n % 2].process.addr, &key);
         let body = hello(CLAUDE, "Hi", n % 3 == 0);
         open.spawn(async move { caller.messages(&body).await });
     }
@@ -138,7 +94,7 @@ async fn two_processes_share_a_limit(mut settings: Vec<String>, store: &dyn Stor
     // What lies in a pot of the one is no more than what the other was refused.
     assert_eq!(drawn(store, &key_id, 50).await, 50);
     let mut more = 0;
-    for process in processes.iter().cycle().take(20) {
+    for Alone { process, .. } in processes.iter().cycle().take(20) {
         more += usize::from(
             Caller::new(process.addr, &key).messages(&hello(CLAUDE, "Hi", false)).await.status == 200,
         );
@@ -170,14 +126,14 @@ async fn a_killed_process_takes_what_it_had_drawn_with_it_until_the_refill() {
     // A request in half a second.
     settings.push("--rate-limit-window=20".to_owned());
     let (key, _) = key(&store, 40).await;
-    let killed = Process::start(&settings).await;
-    let other = Process::start(&settings).await;
+    let mut killed = Alone::start(&settings).await;
+    let other = Alone::start(&settings).await;
     let ask = async |addr| Caller::new(addr, &key).messages(&hello(CLAUDE, "Hi", false)).await;
-    assert_eq!(ask(killed.addr).await.status, 200);
-    drop(killed);
+    assert_eq!(ask(killed.process.addr).await.status, 200);
+    killed.process.kill();
     let mut passed = 0;
     let refused = loop {
-        let reply = ask(other.addr).await;
+        let reply = ask(other.process.addr).await;
         if reply.status != 200 {
             break reply;
         }
@@ -188,7 +144,7 @@ async fn a_killed_process_takes_what_it_had_drawn_with_it_until_the_refill() {
     let wait: u64 = refused.header("retry-after-ms").unwrap().parse().unwrap();
     assert!(wait <= 500, "{wait}");
     tokio::time::sleep(Duration::from_millis(wait)).await;
-    assert_eq!(ask(other.addr).await.status, 200);
+    assert_eq!(ask(other.process.addr).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,9 +1,8 @@
 //! What the metrics say of the store. Alone in its process: a process has one recorder, and the first gateway takes it.
 //!
 //! What needs DynamoDB is skipped where there is none; see `store::contract::stand_in`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use outcrop_tests::{CLAUDE, Caller, Gateway, Options, hello, metric};
+use outcrop_tests::{CLAUDE, Caller, Gateway, Options, hello, metric, on_tables};
 use store::contract::{
     fault::{Fate, FaultProxy},
     stand_in,
@@ -13,9 +12,8 @@ use store::contract::{
 async fn every_call_of_the_store_is_counted_by_what_it_was_and_how_it_ended() {
     let Some(tables) = stand_in::tables().await else { return };
     let proxy = FaultProxy::start(stand_in::url().unwrap()).await;
-    let mut options = Options::with_keys(&["--store=dynamodb", "--rate-limit-enabled=false"]);
-    options.settings.push(format!("--dynamodb-endpoint-url={}", proxy.url()));
-    options.settings.push(format!("--dynamodb-table-prefix={}", tables.tables.prefix));
+    let mut options = Options::with_keys(&["--rate-limit-enabled=false"]);
+    options.settings.extend(on_tables(&tables, &proxy.url()));
     let gateway = Gateway::with(options).await;
     let counted = async |operation: &str, outcome: &str| {
         let metrics = gateway.caller().get("/metrics").await.text();
