@@ -3,45 +3,15 @@
 #![expect(clippy::expect_used, reason = "a benchmark stops where it fails")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use outcrop_store::{Bucket, KeyId, PicoUsd, RowStatus, ServiceTier, Sqlite, Store, Timestamp, UsageRow};
+use outcrop_store::{Bucket, KeyId, Sqlite, Store, UsageRow, contract::sample};
 
 const BATCH: u32 = 10_000;
 
 fn row(key_id: &KeyId, n: u32) -> UsageRow {
     UsageRow {
         key_id: key_id.clone(),
-        user_id: "amalia".to_owned(),
-        ts: Timestamp::from_unix_millis(1_795_262_400_000 + i64::from(n)),
-        request_id: format!("req_{n:08}"),
-        round: 0,
-        surface: "messages".to_owned(),
-        requested_model: "claude-opus-5".to_owned(),
-        resolved_model: "global.anthropic.claude-opus-5".to_owned(),
-        base_model: "anthropic.claude-opus-5".to_owned(),
-        lane: "native".to_owned(),
-        target: "default".to_owned(),
-        region: "eu-central-1".to_owned(),
-        stream: true,
-        input_tokens: 3,
-        output_tokens: 550,
-        cache_read_tokens: 7,
-        cache_write_5m_tokens: 12,
-        cache_write_1h_tokens: 0,
-        reasoning_tokens: None,
-        tier_requested: ServiceTier::Default,
-        tier_served: ServiceTier::Default,
-        cache_ttl: None,
-        cost_pico_usd: Some(PicoUsd(54_399_000_000)),
-        estimated: false,
-        status: RowStatus::Ok,
-        http_status: 200,
-        error_type: None,
-        stop_reason: None,
-        attempts: 1,
-        latency_ms: 4_321,
-        ttft_ms: None,
-        upstream_request_id: None,
-        session: None,
+        ts: sample::noon().plus_millis(i64::from(n)),
+        ..sample::plain_row(&format!("req_{n:08}"))
     }
 }
 

@@ -9,7 +9,8 @@ use std::{
 
 use serde_json::Value;
 use store::{
-    KeyId, KeyRecord, PicoUsd, PresentedKey, RowStatus, Sqlite, Store, Timestamp, UsageRow, hash_secret,
+    KeyId, KeyRecord, PicoUsd, PresentedKey, Sqlite, Store, Timestamp, UsageRow, contract::sample,
+    hash_secret,
 };
 use tempfile::TempDir;
 
@@ -104,38 +105,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub(crate) fn usage_row(key_id: &str, request_id: &str, cost: Option<PicoUsd>) -> UsageRow {
     UsageRow {
         key_id: key_id.parse::<KeyId>().unwrap(),
-        user_id: "amalia".to_owned(),
         ts: Timestamp::now(),
-        request_id: request_id.to_owned(),
-        round: 0,
-        surface: "messages".to_owned(),
-        requested_model: "claude-opus-5".to_owned(),
-        resolved_model: "global.anthropic.claude-opus-5".to_owned(),
-        base_model: "anthropic.claude-opus-5".to_owned(),
-        lane: "native".to_owned(),
-        target: "default".to_owned(),
-        region: "eu-central-1".to_owned(),
-        stream: false,
-        input_tokens: 3,
-        output_tokens: 550,
-        cache_read_tokens: 0,
-        cache_write_5m_tokens: 12_304,
-        cache_write_1h_tokens: 0,
-        reasoning_tokens: None,
-        tier_requested: store::ServiceTier::Default,
-        tier_served: store::ServiceTier::Default,
-        cache_ttl: None,
         cost_pico_usd: cost,
-        estimated: false,
-        status: RowStatus::Ok,
-        http_status: 200,
-        error_type: None,
-        stop_reason: None,
-        attempts: 1,
-        latency_ms: 1,
-        ttft_ms: None,
-        upstream_request_id: None,
-        session: None,
+        ..sample::plain_row(request_id)
     }
 }
 

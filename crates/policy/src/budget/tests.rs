@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
-use store::{Bucket, BudgetLimits, ByPeriod, Memory, NewKey, RowStatus};
+use store::{Bucket, BudgetLimits, ByPeriod, Memory, NewKey, contract::sample};
 
 use super::*;
 
@@ -121,38 +121,9 @@ impl Fleet {
 pub(super) fn row(record: &KeyRecord, number: u32, ts: Timestamp, cost: u128) -> UsageRow {
     UsageRow {
         key_id: record.key_id.clone(),
-        user_id: record.user_id.clone(),
         ts,
-        request_id: format!("req_{number}"),
-        round: 0,
-        surface: "messages".to_owned(),
-        requested_model: "m".to_owned(),
-        resolved_model: "m".to_owned(),
-        base_model: "m".to_owned(),
-        lane: "native".to_owned(),
-        target: "default".to_owned(),
-        region: "us-east-1".to_owned(),
-        stream: false,
-        input_tokens: 1,
-        output_tokens: 1,
-        cache_read_tokens: 0,
-        cache_write_5m_tokens: 0,
-        cache_write_1h_tokens: 0,
-        reasoning_tokens: None,
-        tier_requested: store::ServiceTier::Default,
-        tier_served: store::ServiceTier::Default,
-        cache_ttl: None,
         cost_pico_usd: Some(PicoUsd(cost)),
-        estimated: false,
-        status: RowStatus::Ok,
-        http_status: 200,
-        error_type: None,
-        stop_reason: None,
-        attempts: 1,
-        latency_ms: 1,
-        ttft_ms: None,
-        upstream_request_id: None,
-        session: None,
+        ..sample::plain_row(&format!("req_{number}"))
     }
 }
 

@@ -114,6 +114,28 @@ pub fn row(request_id: &str) -> UsageRow {
     }
 }
 
+/// The same of a call that nothing is special about: it went well, by default, and only wrote to its cache.
+pub fn plain_row(request_id: &str) -> UsageRow {
+    UsageRow {
+        stream: false,
+        cache_read_tokens: 0,
+        cache_write_1h_tokens: 0,
+        reasoning_tokens: None,
+        tier_requested: ServiceTier::Default,
+        tier_served: ServiceTier::Default,
+        cache_ttl: None,
+        estimated: false,
+        status: RowStatus::Ok,
+        error_type: None,
+        stop_reason: None,
+        attempts: 1,
+        ttft_ms: None,
+        upstream_request_id: None,
+        session: None,
+        ..row(request_id)
+    }
+}
+
 /// A name with every member filled.
 pub fn mapping_row(id: &str) -> MappingRow {
     MappingRow {
