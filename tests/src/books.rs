@@ -1,10 +1,12 @@
 //! Keys that tests put into a store, and what was booked on them.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bedrock_sim::Answered;
 use store::{
-    BudgetAsk, BudgetGrant, BudgetLimits, KeyHasher, KeyId, KeyRecord, NewKey, Page, PicoUsd, Store,
-    Timestamp, UsageQuery, UsageRow,
+    Bucket, BudgetAsk, BudgetGrant, BudgetLimits, KeyHasher, KeyId, KeyRecord, NewKey, Page, PicoUsd, Store,
+    Timestamp, Totals, UsageQuery, UsageRow,
 };
 
 use crate::HASH_SECRET;
@@ -55,4 +57,26 @@ pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < end, "{what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// That rows have the tokens of the simulator's answers.
+pub fn assert_as_served<'a>(rows: impl IntoIterator<Item = &'a UsageRow>, answers: &[Answered]) {
+    let served: BTreeMap<_, _> = answers.iter().map(|one| (one.request_id.as_str(), one.served)).collect();
+    for row in rows {
+        let served = served[row.upstream_request_id.as_deref().unwrap()];
+        let tokens = (served.input_tokens, served.output_tokens);
+        assert_eq!((row.input_tokens, row.output_tokens), tokens, "{row:?}");
+    }
+}
+
+/// That a key's total and its budget are the sum of its rows. Returns what is still leased.
+pub async fn assert_summed_up(store: &dyn Store, key_id: &KeyId, rows: &[UsageRow]) -> PicoUsd {
+    let sum = rows.iter().fold(Totals::default(), |mut sum, row| {
+        sum.add(row);
+        sum
+    });
+    assert_eq!(store.usage_totals(key_id, &Bucket::Total).await.unwrap(), sum);
+    let seen = spent_and_leased(store, key_id).await;
+    assert_eq!(seen.spent.total, sum.cost_pico_usd);
+    seen.leased
 }

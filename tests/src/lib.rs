@@ -15,7 +15,7 @@ mod caller;
 mod gateway;
 mod process;
 
-pub use books::{booked_rows, eventually, put_key, spent_and_leased};
+pub use books::{assert_as_served, assert_summed_up, booked_rows, eventually, put_key, spent_and_leased};
 pub use caller::{Caller, OpenAiError, Reply, chunks, events, metric, response_events};
 pub use gateway::{BEDROCK_KEY, Gateway, HASH_SECRET, MASTER, Options, in_front_of, on_file, on_tables};
 pub use process::Process;

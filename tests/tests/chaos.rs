@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
 use outcrop_tests::{
-    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, booked_rows, eventually, hello, in_front_of, on_tables,
-    put_key, spent_and_leased,
+    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, assert_as_served, assert_summed_up, booked_rows,
+    eventually, hello, in_front_of, on_tables, put_key, spent_and_leased,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use store::contract::{
     fault::{Fate, FaultProxy},
     stand_in,
 };
-use store::{Bucket, DynamoDb, KeyId, PicoUsd, RowStatus, Store, Totals, UsageRow};
+use store::{DynamoDb, KeyId, PicoUsd, RowStatus, UsageRow};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -232,19 +232,9 @@ async fn amid_disconnects_dying_upstreams_and_an_outage_nothing_is_lost_or_kept(
         (plan.session.clone(), (plan.body.to_string().contains("sim:reset"), *status))
     };
     assert_booked(&rows, &calls, &done.iter().map(outcome).collect());
-    let answers = stand.sim.answers();
-    let served: BTreeMap<_, _> = answers.iter().map(|one| (one.request_id.as_str(), one.served)).collect();
-    for row in rows.iter().filter(|row| !row.estimated && row.status == RowStatus::Ok) {
-        let served = served[row.upstream_request_id.as_deref().unwrap()];
-        let tokens = (served.input_tokens, served.output_tokens);
-        assert_eq!((row.input_tokens, row.output_tokens), tokens, "{row:?}");
-    }
-    let sum = rows.iter().fold(Totals::default(), |mut sum, row| {
-        sum.add(row);
-        sum
-    });
-    assert_eq!(stand.store.usage_totals(&stand.key_id, &Bucket::Total).await.unwrap(), sum);
-    assert_eq!(spent_and_leased(&stand.store, &stand.key_id).await.spent.total, sum.cost_pico_usd);
+    let told = rows.iter().filter(|row| !row.estimated && row.status == RowStatus::Ok);
+    assert_as_served(told, &stand.sim.answers());
+    assert_summed_up(&stand.store, &stand.key_id, &rows).await;
     let Stand { process, spool, .. } = stand;
     process.stop();
     assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0, "nothing is left on disk");

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bedrock_sim::{Config, Sim};
 use outcrop_tests::{
-    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, Reply, booked_rows, eventually, hello, in_front_of,
-    on_file, on_tables, put_key, spent_and_leased,
+    BEDROCK_KEY, Caller, HASH_SECRET, LANES, Process, Reply, assert_as_served, assert_summed_up, booked_rows,
+    eventually, hello, in_front_of, on_file, on_tables, put_key, spent_and_leased,
 };
 use store::contract::stand_in;
-use store::{Bucket, DynamoDb, KeyId, PicoUsd, Store, Totals};
+use store::{DynamoDb, KeyId, PicoUsd, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -100,24 +100,13 @@ async fn assert_booked(store: &dyn Store, key_id: &KeyId, sim: &Sim, asked: &[(S
     let by_session: BTreeMap<_, _> = rows.iter().map(|row| (row.session.clone().unwrap(), row)).collect();
     assert_eq!(by_session.len(), rows.len(), "one row each");
     let answers = sim.answers();
-    let served: BTreeMap<_, _> = answers.iter().map(|one| (one.request_id.as_str(), one.served)).collect();
     for (session, _) in asked.iter().filter(|(_, whole)| *whole) {
         let row =
             by_session.get(session).unwrap_or_else(|| panic!("{session} was answered and is not booked"));
         assert!(!row.estimated, "{row:?}");
     }
-    for row in rows.iter().filter(|row| !row.estimated) {
-        let served = served[row.upstream_request_id.as_deref().unwrap()];
-        let tokens = (served.input_tokens, served.output_tokens);
-        assert_eq!((row.input_tokens, row.output_tokens), tokens, "{row:?}");
-    }
-    let sum = rows.iter().fold(Totals::default(), |mut sum, row| {
-        sum.add(row);
-        sum
-    });
-    assert_eq!(store.usage_totals(key_id, &Bucket::Total).await.unwrap(), sum);
-    let seen = spent_and_leased(store, key_id).await;
-    assert_eq!((seen.spent.total, seen.leased), (sum.cost_pico_usd, PicoUsd::ZERO));
+    assert_as_served(rows.iter().filter(|row| !row.estimated), &answers);
+    assert_eq!(assert_summed_up(store, key_id, &rows).await, PicoUsd::ZERO);
     // What was on its way at the instant of a kill is all that may be missing.
     assert!(answers.len() - rows.len() <= 2 * AT_ONCE, "{} {}", answers.len(), rows.len());
 }

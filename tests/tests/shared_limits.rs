@@ -13,9 +13,10 @@ use outcrop_tests::{
 };
 use store::contract::{
     fault::{Fate, FaultProxy},
+    rate::look,
     stand_in,
 };
-use store::{DynamoDb, KeyId, Rate, RateAsk, Sqlite, Store, Timestamp};
+use store::{DynamoDb, KeyId, Rate, Sqlite, Store, Timestamp};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -47,17 +48,7 @@ async fn key(store: &dyn Store, limit: u32) -> (String, KeyId) {
 
 /// What is drawn of a limit per day, in tokens, rounded up.
 async fn drawn(store: &dyn Store, key_id: &KeyId, limit: u64) -> u128 {
-    let ask = RateAsk {
-        key_id: key_id.clone(),
-        rate: Rate::Requests,
-        limit,
-        window: DAY,
-        need: 0,
-        share_percent: 0,
-        back: 0,
-        debt: 0,
-        now: Timestamp::now(),
-    };
+    let ask = look(key_id.clone(), Rate::Requests, limit, DAY, Timestamp::now());
     store.draw_rate(&ask).await.unwrap().spent.div_ceil(DAY.as_nanos())
 }
 

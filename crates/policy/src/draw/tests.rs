@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
-use store::{KeyId, Memory, Timestamp};
+use store::{KeyId, Memory, Timestamp, contract::rate::look};
 
 use super::*;
 use crate::gauge::Gate;
@@ -215,17 +215,8 @@ fn gate(denied: Result<Rates, Denial>) -> (Gate, Duration) {
 
 /// What is spent in the shared bucket, in whole tokens.
 async fn spent(fleet: &Fleet, rate: Rate) -> u128 {
-    let ask = RateAsk {
-        key_id: KeyId::master(),
-        rate,
-        limit: if rate == Rate::Tokens { 1_000 } else { 20 },
-        window: MINUTE,
-        need: 0,
-        share_percent: 0,
-        back: 0,
-        debt: 0,
-        now: fleet.now().wall,
-    };
+    let limit = if rate == Rate::Tokens { 1_000 } else { 20 };
+    let ask = look(KeyId::master(), rate, limit, MINUTE, fleet.now().wall);
     fleet.store.draw_rate(&ask).await.unwrap().spent / MINUTE.as_nanos()
 }
 
@@ -250,7 +241,7 @@ async fn a_pot_that_runs_low_is_filled_behind_the_requests_and_one_that_nobody_u
         kept.push(fleet.take(0, &limits, Want::Count).await.unwrap());
     }
     let drawn = async |fleet: &Fleet| {
-        let ask = RateAsk { limit: 1_000, ..look(fleet) };
+        let ask = look(KeyId::master(), Rate::Counts, 1_000, MINUTE, fleet.now().wall);
         fleet.store.draw_rate(&ask).await.unwrap().spent / MINUTE.as_nanos()
     };
     assert_eq!(drawn(&fleet).await, 100);
@@ -264,20 +255,6 @@ async fn a_pot_that_runs_low_is_filled_behind_the_requests_and_one_that_nobody_u
     assert_eq!(drawn(&fleet).await, 0);
     fleet.replicas[0].gauges.close(fleet.now()).await;
     assert_eq!(drawn(&fleet).await, 0);
-}
-
-fn look(fleet: &Fleet) -> RateAsk {
-    RateAsk {
-        key_id: KeyId::master(),
-        rate: Rate::Counts,
-        limit: 0,
-        window: MINUTE,
-        need: 0,
-        share_percent: 0,
-        back: 0,
-        debt: 0,
-        now: fleet.now().wall,
-    }
 }
 
 #[tokio::test]

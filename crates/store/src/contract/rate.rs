@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::task::JoinHandle;
+
 use super::sample::{key_id, noon};
-use crate::{Rate, RateAsk, RateDrawn, Store};
+use crate::{KeyId, Rate, RateAsk, RateDrawn, Store, Timestamp};
 
 type Dyn = Arc<dyn Store>;
 
@@ -26,6 +28,11 @@ pub(crate) fn ask(tokens: u128) -> RateAsk {
     }
 }
 
+/// Asks how a bucket stands, and takes nothing.
+pub fn look(key_id: KeyId, rate: Rate, limit: u64, window: Duration, now: Timestamp) -> RateAsk {
+    RateAsk { key_id, rate, limit, window, need: 0, share_percent: 0, back: 0, debt: 0, now }
+}
+
 fn later(ask: RateAsk, millis: i64) -> RateAsk {
     RateAsk { now: noon().plus_millis(millis), ..ask }
 }
@@ -42,6 +49,17 @@ async fn spent(store: &Dyn) -> u128 {
     store.draw_rate(&ask(0)).await.unwrap().spent
 }
 
+/// How much takers got together, and how many of them got something.
+pub(crate) async fn taken(takers: Vec<JoinHandle<u128>>) -> (u128, u32) {
+    let (mut sum, mut lucky) = (0, 0);
+    for taker in takers {
+        let granted = taker.await.unwrap();
+        sum += granted;
+        lucky += u32::from(granted > 0);
+    }
+    (sum, lucky)
+}
+
 pub async fn sixty_four_takers_never_draw_more_than_the_limit(store: Dyn) {
     let takers: Vec<_> = (0..64)
         .map(|_| {
@@ -49,13 +67,7 @@ pub async fn sixty_four_takers_never_draw_more_than_the_limit(store: Dyn) {
             tokio::spawn(async move { granted(&store, ask(3)).await })
         })
         .collect();
-    let (mut sum, mut lucky) = (0, 0);
-    for taker in takers {
-        let granted = taker.await.unwrap();
-        sum += granted;
-        lucky += u32::from(granted > 0);
-    }
-    assert_eq!((sum, lucky), (16 * 3, 16));
+    assert_eq!(taken(takers).await, (16 * 3, 16));
     assert_eq!(spent(&store).await, 48 * TOKEN);
 }
 
