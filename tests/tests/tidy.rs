@@ -268,3 +268,21 @@ fn every_setting_is_explained_once() {
     }
     assert!(seen.values().all(|count| *count == 1), "{seen:?}");
 }
+
+#[test]
+fn the_readme_says_what_becomes_of_each_member_of_an_openai_request() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for api in ["chat", "responses"] {
+        let path = format!("crates/protocol/src/openai/{api}/request.rs");
+        let source = fs::read_to_string(root().join(&path)).unwrap();
+        let (_, rest) = source.split_once("    Request {\n").expect(&path);
+        let (members, _) = rest.split_once("\n    }\n").expect(&path);
+        let names: Vec<_> =
+            members.lines().filter_map(|line| line.split_once("= \"")?.1.strip_suffix("\",")).collect();
+        assert!(names.len() > 20, "{path} is written in another way than this test reads it");
+        for name in names {
+            let told = [format!("`{name}`"), format!("`{name}.")].iter().any(|told| readme.contains(told));
+            assert!(told, "README.md does not say what becomes of `{name}` of {api}");
+        }
+    }
+}
