@@ -135,7 +135,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes at most `max_rows` rows older than `older_than`; returns how many. Fewer than `max_rows` means that it is
     /// done. Called in a loop with pauses, it never holds the database for long. Where nothing else does, it also forgets
-    /// buckets of limits that have been full since then.
+    /// buckets of limits that have been full since then; nobody draws as of before it from then on.
     async fn prune_usage(&self, older_than: Timestamp, max_rows: usize) -> Result<usize>;
 
     /// Adds to a replica's lease, if what it needs is left; the whole lease then lasts until `expires_at`.
