@@ -6,8 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use store::{
-    Bucket, ConfigKind, ConfigRow, DynamoDbSettings, ErrorKind, KeyFilter, KeyId, KeyRecord, Location, Page,
-    Store, Timestamp, UsageQuery, secret::kept_hash_secret,
+    BudgetChange, BudgetReset, ByPeriod, ConfigKind, ConfigRow, DynamoDbSettings, ErrorKind, KeyFilter,
+    KeyId, KeyRecord, Location, Page, Period, PicoUsd, Store, Timestamp, UsageQuery,
+    secret::kept_hash_secret,
 };
 
 use crate::{
@@ -28,7 +29,7 @@ pub(crate) struct Copy {
     #[arg(long, value_name = "STORE")]
     pub(crate) to: Backend,
 
-    /// Leave out usage, and with it what was spent of budgets
+    /// Leave out usage, and with it what was spent of budgets and their resets
     #[arg(long)]
     pub(crate) without_usage: bool,
 
@@ -36,6 +37,9 @@ pub(crate) struct Copy {
     #[arg(long, env = "USAGE_TTL_DAYS", default_value_t = 30, value_name = "DAYS")]
     pub(crate) usage_ttl_days: u32,
 }
+
+/// What of a key's totals is not in them there, because its rows are gone; a key that is not named lacks nothing.
+type Gone = BTreeMap<KeyId, ByPeriod<PicoUsd>>;
 
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
@@ -103,10 +107,11 @@ pub(crate) async fn run(
         }
     }
     // Usage before keys: no key is used there before what it has spent is known.
+    let mut gone = None;
     if !wanted.without_usage {
-        copied.usage_rows = usage_rows(from, to, now, &mut notes).await?;
+        copied.usage_rows = usage_rows(from, to, now, gone.insert(Gone::new()), &mut notes).await?;
     }
-    copied.keys = keys(from, to, now, &mut notes).await?;
+    copied.keys = keys(from, to, now, gone.as_ref(), &mut notes).await?;
     let text = match Form::of(args) {
         Form::Json => view::json(&copied)?,
         Form::Quiet => String::new(),
@@ -145,6 +150,7 @@ async fn keys(
     from: &dyn Store,
     to: &dyn Store,
     now: Timestamp,
+    gone: Option<&Gone>,
     notes: &mut Vec<String>,
 ) -> Result<Count, Failure> {
     let (mut count, mut page) = (Count::default(), Page::first(KEYS));
@@ -160,7 +166,8 @@ async fn keys(
                 notes
                     .push(format!("{id}: an older key of it that goes on until {until} is not known there."));
             }
-            let record = KeyRecord { previous: over, valid_until: None, ..record };
+            let budget_changes = changes_there(&record, gone, now);
+            let record = KeyRecord { previous: over, valid_until: None, budget_changes, ..record };
             let there = count.there_already;
             count.note(to.put_new_key(&hash, &record).await)?;
             if count.there_already > there {
@@ -170,6 +177,21 @@ async fn keys(
         let Some(next) = listing.next else { return Ok(count) };
         page = Page::after(next, KEYS);
     }
+}
+
+/// What was done about budgets, as it holds there. A reset raises what the totals may come to by what was spent before;
+/// what of that is not in the totals there, or all of it where no usage comes along, could be spent once more.
+fn changes_there(record: &KeyRecord, gone: Option<&Gone>, now: Timestamp) -> ByPeriod<BudgetChange> {
+    let mut changes = record.budget_changes;
+    for period in Period::ALL {
+        let change = changes.get_mut(period);
+        *change = change.tidied(period, now);
+        change.reset = change.reset.zip(gone).map(|(reset, gone)| {
+            let gone = gone.get(&record.key_id).map_or(PicoUsd::ZERO, |gone| gone.get(period));
+            BudgetReset { spent: less(reset.spent, gone), ..reset }
+        });
+    }
+    changes
 }
 
 /// Of a key that is there already: whether it is the same.
@@ -190,6 +212,7 @@ async fn usage_rows(
     from: &dyn Store,
     to: &dyn Store,
     now: Timestamp,
+    gone: &mut Gone,
     notes: &mut Vec<String>,
 ) -> Result<Count, Failure> {
     let mut count = Count::default();
@@ -205,32 +228,52 @@ async fn usage_rows(
             let Some(next) = listing.next else { break };
             page = Page::after(next, ROWS);
         }
-        notes.extend(missing(from, to, &key_id, now).await?);
+        let lacking = missing(from, to, &key_id, now, notes).await?;
+        gone.insert(key_id, lacking);
     }
     Ok(count)
 }
 
-/// What budgets would not know there.
+/// What totals, and so budgets, do not know there. Asked right after the key's rows were copied: what is booked here
+/// from then on comes with the next copy.
 async fn missing(
     from: &dyn Store,
     to: &dyn Store,
     key_id: &KeyId,
     now: Timestamp,
-) -> Result<Option<String>, Failure> {
-    for (name, bucket) in
-        [("in all", Bucket::Total), ("this month", Bucket::Month(now)), ("today", Bucket::Day(now))]
-    {
-        let (here, there) =
-            (from.usage_totals(key_id, &bucket).await?, to.usage_totals(key_id, &bucket).await?);
-        if here.cost_pico_usd > there.cost_pico_usd {
-            return Ok(Some(format!(
-                "{key_id}: of ${} that was spent {name} only ${} counts there, because the rows of the rest are gone; \
-                 lower its budget by the difference.",
-                here.cost_pico_usd, there.cost_pico_usd
-            )));
+    notes: &mut Vec<String>,
+) -> Result<ByPeriod<PicoUsd>, Failure> {
+    let mut gone = ByPeriod::default();
+    for period in Period::ALL {
+        let bucket = period.bucket(now);
+        let here = from.usage_totals(key_id, &bucket).await?.cost_pico_usd;
+        let there = to.usage_totals(key_id, &bucket).await?.cost_pico_usd;
+        let lacking = less(here, there);
+        *gone.get_mut(period) = lacking;
+        if lacking == PicoUsd::ZERO {
+            continue;
         }
+        let record = from.key_by_id(key_id).await?;
+        let forgiven = record.map_or(PicoUsd::ZERO, |record| record.budgets().at(now).forgiven.get(period));
+        let when = match period {
+            Period::Total => "in all",
+            Period::Monthly => "this month",
+            Period::Daily => "today",
+        };
+        let advice = match less(lacking, forgiven) {
+            PicoUsd::ZERO => "its budget was reset since, and needs no change".to_owned(),
+            rest => format!("lower its budget by ${rest}"),
+        };
+        notes.push(format!(
+            "{key_id}: of ${here} that was spent {when} only ${there} counts there, because the rows of the rest are \
+             gone; {advice}."
+        ));
     }
-    Ok(None)
+    Ok(gone)
+}
+
+fn less(amount: PicoUsd, taken: PicoUsd) -> PicoUsd {
+    PicoUsd(amount.0.saturating_sub(taken.0))
 }
 
 impl Copied {

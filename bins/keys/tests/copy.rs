@@ -113,3 +113,53 @@ fn what_cannot_be_copied_is_said() {
     let bare = run(&desk, &tables, None, &["copy", "--store", "dynamodb", "--to", "sqlite"]).fails(2);
     assert!(bare.contains("KEY_HASH_SECRET"), "{bare}");
 }
+
+#[test]
+fn a_reset_forgives_no_more_there_than_was_copied_of_what_was_spent() {
+    let Some(tables) = stand_in::untouched() else { return };
+    let desk = Desk::new();
+    let keys = ["pruned", "whole"].map(|name| desk.create(name).0);
+    assert_eq!(run(&desk, &tables, None, &["setup", "--store", "dynamodb"]).code, 0);
+    block_on(async {
+        let store = store::Sqlite::open(desk.db()).unwrap();
+        let old = UsageRow {
+            ts: Timestamp::now().plus_millis(-40 * Timestamp::DAY_MILLIS),
+            ..usage_row(&keys[0], "old", Some(PicoUsd(2_000_000_000_000)))
+        };
+        store.record_usage(&[old]).await.unwrap();
+        store.prune_usage(Timestamp::now(), 10).await.unwrap();
+    });
+    for key in &keys {
+        spend(&desk, key, &format!("before {key}"), PicoUsd(500_000_000_000));
+        desk.run(&["update", key, "--budget", "3"]).ok();
+        desk.run(&["budget", "reset", key]).ok();
+        spend(&desk, key, &format!("after {key}"), PicoUsd(250_000_000_000));
+    }
+    let secret = desk.run(&["hash-secret", "-q"]).ok();
+    let secret = Some(secret.trim());
+    let ran = run(&desk, &tables, secret, &["copy", "--to", "dynamodb"]);
+    let note = "of $2.75 that was spent in all only $0.75 counts there, because the rows of the rest are gone; \
+                its budget was reset since";
+    assert!(ran.err.contains(note), "{}", ran.err);
+    ran.ok();
+    let reset = |store: &dyn Store, key: &str| {
+        let record = block_on(store.key_by_id(&key.parse().unwrap())).unwrap().unwrap();
+        record.budget_changes.total.reset.map(|reset| reset.spent)
+    };
+    let there = block_on(DynamoDb::open(&tables)).unwrap();
+    assert_eq!(
+        reset(&there, &keys[0]),
+        Some(PicoUsd(500_000_000_000)),
+        "2.50 without the 2.00 of the pruned row"
+    );
+    assert_eq!(reset(&there, &keys[1]), Some(PicoUsd(500_000_000_000)), "all of it");
+    for key in &keys {
+        let shown = run(&desk, &tables, secret, &["show", key, "--json", "--store", "dynamodb"]).json();
+        assert_eq!(shown["budgets"]["total"]["spent_usd"], "0.25", "as before");
+    }
+    // Without usage nothing was spent there that could be forgiven.
+    let bare = ["copy", "--store", "dynamodb", "--to", "sqlite", "--db", "bare.db", "--without-usage"];
+    run(&desk, &tables, secret, &bare).ok();
+    let bare = store::Sqlite::open(desk.dir.path().join("bare.db")).unwrap();
+    assert_eq!(keys.each_ref().map(|key| reset(&bare, key)), [None, None]);
+}
