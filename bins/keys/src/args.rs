@@ -120,7 +120,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: rows::Beta,
     },
-    /// Bring keys, usage, names, prices and beta flags to another store; safe to repeat, what is there stays
+    /// Bring keys, usage, names, prices and beta flags to another store; safe to repeat, what is there stays (exit code 4 where it differs)
     Copy(Copy),
     /// Show the secret that a store keeps where no KEY_HASH_SECRET was set; for the gateways of another store
     HashSecret,

@@ -1,7 +1,12 @@
 //! What one store remembers, brought to another: keys with their hashes, rows of operators, usage. Every step may be made
-//! again: what is there already stays as it is, and a row of usage counts once.
+//! again: what is there already stays as it is, and a row of usage counts once. What differs from it is named.
 
-use std::{collections::BTreeMap, time::Duration};
+mod differences;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
@@ -58,18 +63,29 @@ struct Count {
 }
 
 impl Count {
-    /// `Conflict` says that it is there.
-    fn note<T>(&mut self, put: store::Result<T>) -> Result<(), Failure> {
+    /// `Conflict` says that it is there. Whether it was.
+    fn note<T>(&mut self, put: store::Result<T>) -> Result<bool, Failure> {
         match put {
             Ok(_) => self.copied += 1,
-            Err(error) if error.kind() == ErrorKind::Conflict => self.there_already += 1,
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.there_already += 1;
+                return Ok(true);
+            }
             Err(error) => return Err(error.into()),
         }
-        Ok(())
+        Ok(false)
     }
 }
 
-/// Copies from `from` to the store that the flags name.
+/// What is said beside the counts.
+#[derive(Debug, Default)]
+struct Told {
+    notes: Vec<String>,
+    /// What the one store has and the other has not, or not so.
+    differences: Vec<String>,
+}
+
+/// Copies from `from` to the store that the flags name. Where that has something else afterwards, that is a conflict.
 pub(crate) async fn run(
     args: &Args,
     wanted: &Copy,
@@ -78,7 +94,7 @@ pub(crate) async fn run(
     now: Timestamp,
 ) -> Result<Answer, Failure> {
     let location = destination(args, wanted)?;
-    let mut notes = Vec::new();
+    let mut told = Told::default();
     let kept = kept_hash_secret(from).await?;
     match (secret, kept) {
         (None, Some(_)) => {
@@ -88,7 +104,7 @@ pub(crate) async fn run(
             ));
         }
         (None, None) => return Err(Failure::usage("KEY_HASH_SECRET must be set to the gateways' one")),
-        (Some(secret), Some(kept)) if secret != kept => notes.push(
+        (Some(secret), Some(kept)) if secret != kept => told.notes.push(
             "KEY_HASH_SECRET is not the secret that this store keeps: keys that were made without it stay unknown."
                 .to_owned(),
         ),
@@ -105,19 +121,15 @@ pub(crate) async fn run(
         for row in from.config_rows(kind).await? {
             count.note(to.put_config_row(kind, &ConfigRow { version: 0, ..row }).await)?;
         }
+        told.differences.extend(differences::rows(from, to, kind).await?);
     }
     // Usage before keys: no key is used there before what it has spent is known.
     let mut gone = None;
     if !wanted.without_usage {
-        copied.usage_rows = usage_rows(from, to, now, gone.insert(Gone::new()), &mut notes).await?;
+        copied.usage_rows = usage_rows(from, to, now, gone.insert(Gone::new()), &mut told.notes).await?;
     }
-    copied.keys = keys(from, to, now, gone.as_ref(), &mut notes).await?;
-    let text = match Form::of(args) {
-        Form::Json => view::json(&copied)?,
-        Form::Quiet => String::new(),
-        Form::People => copied.lines(),
-    };
-    Ok(Answer { text, notes })
+    copied.keys = keys(from, to, now, gone.as_ref(), &mut told).await?;
+    copied.answer(told, Form::of(args))
 }
 
 /// The secret that a store keeps because no program had one configured.
@@ -151,9 +163,10 @@ async fn keys(
     to: &dyn Store,
     now: Timestamp,
     gone: Option<&Gone>,
-    notes: &mut Vec<String>,
+    told: &mut Told,
 ) -> Result<Count, Failure> {
     let (mut count, mut page) = (Count::default(), Page::first(KEYS));
+    let mut here = BTreeSet::new();
     loop {
         let listing = from.list_keys(&KeyFilter::default(), &page).await?;
         for record in listing.items {
@@ -163,20 +176,21 @@ async fn keys(
                 record.previous.iter().cloned().partition(|old| old.valid_until <= now);
             if let Some(until) = going_on.iter().map(|old| old.valid_until).max() {
                 let id = &record.key_id;
-                notes
+                told.notes
                     .push(format!("{id}: an older key of it that goes on until {until} is not known there."));
             }
             let budget_changes = changes_there(&record, gone, now);
             let record = KeyRecord { previous: over, valid_until: None, budget_changes, ..record };
-            let there = count.there_already;
-            count.note(to.put_new_key(&hash, &record).await)?;
-            if count.there_already > there {
-                notes.extend(changed(to, &record).await?);
+            if count.note(to.put_new_key(&hash, &record).await)? {
+                told.differences.extend(differences::key(to, &hash, &record, gone.is_some(), now).await?);
             }
+            here.insert(record.key_id);
         }
-        let Some(next) = listing.next else { return Ok(count) };
+        let Some(next) = listing.next else { break };
         page = Page::after(next, KEYS);
     }
+    told.differences.extend(differences::keys_without(to, &here, now).await?);
+    Ok(count)
 }
 
 /// What was done about budgets, as it holds there. A reset raises what the totals may come to by what was spent before;
@@ -192,19 +206,6 @@ fn changes_there(record: &KeyRecord, gone: Option<&Gone>, now: Timestamp) -> ByP
         });
     }
     changes
-}
-
-/// Of a key that is there already: whether it is the same.
-async fn changed(to: &dyn Store, record: &KeyRecord) -> Result<Option<String>, Failure> {
-    let KeyRecord { key_id, version, .. } = record;
-    Ok(match to.key_by_id(key_id).await? {
-        Some(there) if there.version == *version => None,
-        Some(there) => Some(format!(
-            "{key_id}: version {version} was not copied over version {}, which is there; delete that to have it copied.",
-            there.version
-        )),
-        None => Some(format!("{key_id}: another record has its key there.")),
-    })
 }
 
 /// Every row that is kept. What was counted of rows that are gone cannot be carried, and is said.
@@ -277,6 +278,25 @@ fn less(amount: PicoUsd, taken: PicoUsd) -> PicoUsd {
 }
 
 impl Copied {
+    /// The counts; with differences they are part of what the failure says, because the rest was copied.
+    fn answer(&self, told: Told, form: Form) -> Result<Answer, Failure> {
+        let Told { notes, differences } = told;
+        if !differences.is_empty() {
+            let lines = [notes, differences].concat().join("\n");
+            let counts = self.lines();
+            return Err(Failure::conflict(format!(
+                "the other store is not the same; what it did not have was copied:\n{lines}\n{}",
+                counts.trim_end()
+            )));
+        }
+        let text = match form {
+            Form::Json => view::json(self)?,
+            Form::Quiet => String::new(),
+            Form::People => self.lines(),
+        };
+        Ok(Answer { text, notes })
+    }
+
     fn lines(&self) -> String {
         let Self { keys, mapping, pricing, beta, usage_rows } = self;
         let counts = [
