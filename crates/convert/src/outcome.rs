@@ -31,6 +31,8 @@ pub mod reason {
     pub const THINKING_OFF: &str = "thinking is switched off";
     /// It would contradict thinking.
     pub const WITH_THINKING: &str = "not together with thinking";
+    /// It would contradict a tool that must be called.
+    pub const WITH_CHOICE: &str = "not together with a forced tool choice";
     /// It would contradict a structured answer.
     pub const WITH_FORMAT: &str = "not together with the output format";
     /// Reasoning that the model would not accept back.

@@ -4,8 +4,8 @@ use catalog::{Effort, Sampling, Thinking, TopK};
 
 use super::beta;
 use super::doc::{Member, Value};
-use super::reason;
 use super::request::{Work, refusal};
+use super::{reason, thinking};
 use crate::outcome::reason as common;
 use crate::{Refusal, tier};
 
@@ -59,6 +59,8 @@ fn sampling<'d>(work: &mut Work<'d, '_>, member: Member<'d>, name: &str) {
     };
     if refused {
         work.leave_out(member, common::NOT_TAKEN);
+    } else if thinking::contradicts(work, name, member.value) {
+        work.leave_out(member, common::WITH_THINKING);
     }
 }
 

@@ -1,9 +1,13 @@
 //! Thinking, said in the way that the model understands.
 //! <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>
+//!
+//! Adaptive thinking is a wish, and what an effort of OpenAI's becomes: a call that must be made comes before it, and
+//! sampling that contradicts it is left out. A budget is the caller's word, and its contradictions are the upstream's to
+//! refuse.
 
 use catalog::{Effort, Thinking};
 
-use super::doc::{Kind, Value};
+use super::doc::{Kind, Value, items};
 use super::request::Work;
 use super::{fields, reason};
 use crate::outcome::reason as common;
@@ -14,7 +18,7 @@ const LEAST_BUDGET: u64 = 1024;
 /// Swaps the kinds of thinking as the model's row asks for it.
 pub(super) fn edit(work: &mut Work<'_, '_>) {
     if work.format.is_some() && work.model.forced_tool_choice && can_be_disabled(work.model.thinking) {
-        return give_way(work);
+        return give_way(work, common::WITH_FORMAT);
     }
     let Some(member) = work.root.member("thinking") else { return };
     let Some(kind) = member.value.get("type") else { return };
@@ -22,6 +26,9 @@ pub(super) fn edit(work: &mut Work<'_, '_>) {
     if work.options.no_thinking && !work.thinking_off {
         work.thinking_gone = true;
         return work.leave_out(member, common::THINKING_OFF);
+    }
+    if kind.is("adaptive") && can_be_disabled(work.model.thinking) && call_is_forced(work) {
+        return give_way(work, common::WITH_CHOICE);
     }
     let budgeted = match work.model.thinking {
         Thinking::Budget => !work.thinking_off,
@@ -82,7 +89,7 @@ fn can_be_disabled(way: Thinking) -> bool {
 
 /// A forced call contradicts thinking. From Claude 5 on thinking is on where nothing is said of it, so that off is said:
 /// <https://platform.claude.com/docs/en/build-with-claude/thinking>
-fn give_way(work: &mut Work<'_, '_>) {
+fn give_way(work: &mut Work<'_, '_>, why: &'static str) {
     const OFF: &str = "{\"type\":\"disabled\"}";
     let adaptive = work.model.thinking == Thinking::Adaptive;
     let Some(thinking) = work.root.get("thinking") else {
@@ -99,9 +106,33 @@ fn give_way(work: &mut Work<'_, '_>) {
     }
     work.thinking_gone = true;
     if !thinking.is_null() {
-        work.losses.add(thinking, common::WITH_FORMAT);
+        work.losses.add(thinking, why);
     }
     work.edits.replace(thinking, OFF);
+}
+
+/// Whether a tool must be called by the request that leaves.
+fn call_is_forced(work: &Work<'_, '_>) -> bool {
+    let kind = work.root.get("tool_choice").and_then(|choice| choice.get("type"));
+    let forced = kind.is_some_and(|kind| kind.is("any") || kind.is("tool"));
+    forced && work.model.forced_tool_choice && items(work.root.get("tools")).next().is_some()
+}
+
+/// Whether a sampling parameter contradicts the adaptive thinking of the request that leaves.
+/// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>
+pub(super) fn contradicts(work: &Work<'_, '_>, name: &str, value: Value<'_>) -> bool {
+    let adaptive = work.root.get("thinking").and_then(|thinking| thinking.get("type"));
+    let thinks = adaptive.is_some_and(|kind| kind.is("adaptive"))
+        && !work.thinking_gone
+        && can_be_disabled(work.model.thinking);
+    let number = || value.raw().parse::<f64>();
+    thinks
+        && match name {
+            "temperature" => number().is_ok_and(|number| (number - 1.0).abs() > f64::EPSILON),
+            "top_p" => number().is_ok_and(|number| number < 0.95),
+            // Any value of `top_k`.
+            _ => !value.is_null(),
+        }
 }
 
 /// Whether the last assistant turn calls a tool and does not begin with thinking that can be replayed.
