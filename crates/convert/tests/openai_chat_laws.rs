@@ -421,7 +421,10 @@ fn what_a_lane_refuses_is_said_in_the_callers_words() {
             }
         }
     }
-    assert!(refused.iter().any(|it| it == "stop_is_a_list: stop.2"), "{refused:?}");
+    assert!(
+        refused.iter().any(|it| it == "a_result_of_an_unknown_call_is_left_to_the_lane: messages.2"),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -143,7 +143,7 @@ pub(super) fn max_tokens(notes: &mut Notes, asked: &Request<'_>, options: &Optio
     Ok(given)
 }
 
-/// Stop sequences. An empty one says nothing; one of blanks is the lane's to refuse.
+/// Stop sequences. One of nothing but white space is left out: OpenAI takes it, and no model here does.
 pub(super) fn stop_sequences<'r>(notes: &mut Notes, asked: &'r Request<'_>) -> Option<Vec<Cow<'r, str>>> {
     let all = match asked.stop.as_ref()? {
         Stop::Text(text) => vec![("stop".to_owned(), text)],
@@ -154,7 +154,7 @@ pub(super) fn stop_sequences<'r>(notes: &mut Notes, asked: &'r Request<'_>) -> O
     notes.paths.note("stop_sequences", "stop");
     let mut kept = Vec::new();
     for (path, text) in all {
-        if text.is_empty() {
+        if text.trim().is_empty() {
             notes.lose(path, reason::BLANK);
         } else {
             notes.paths.note(format!("stop_sequences.{}", kept.len()), path);
