@@ -94,6 +94,10 @@ pub(super) fn format<'r>(notes: &mut Notes, asked: &'r Request<'_>) -> Result<Fo
     notes.lose_extra(AT, &asked.extra);
     let members = asked.json_schema.as_ref().map(|members| {
         notes.lose_extra("response_format.json_schema", &members.extra);
+        if members.schema.is_none() && asked.kind == "json_schema" {
+            // The instruction that stands in its place holds the answer to nothing but an object.
+            notes.lose("response_format.json_schema", reason::NO_PLACE);
+        }
         Schema { schema: members.schema.as_ref(), description: members.description.as_deref() }
     });
     format::format(notes, AT, "response_format.json_schema", &asked.kind, members)
