@@ -267,26 +267,28 @@ fn word_mode(at: &str, word: &str) -> Result<Mode<'static>, Refusal> {
 }
 
 /// `tool_choice`. `parallel` is whether one answer may hold several calls; without tools neither is sent, for either
-/// alone is refused.
+/// alone is refused upstream, and who counts on a call is refused here.
 pub(crate) fn tool_choice<'r>(
     notes: &mut Notes,
     at: &str,
     mode: Mode<'r>,
     parallel: Option<bool>,
     no_tools: bool,
-) -> Option<ToolChoice<'r>> {
+) -> Result<Option<ToolChoice<'r>>, Refusal> {
     if no_tools {
-        match mode {
-            Mode::Unsaid | Mode::Auto | Mode::None => {}
-            Mode::Any | Mode::Named(_) => notes.lose(at, reason::NO_PLACE),
-        }
-        return None;
+        let tools = if at == "function_call" { "functions" } else { "tools" };
+        return match mode {
+            Mode::Unsaid | Mode::Auto | Mode::None => Ok(None),
+            Mode::Any | Mode::Named(_) => {
+                Err(refusal(at, format!("'{at}' is only allowed when '{tools}' are specified.")))
+            }
+        };
     }
     notes.paths.note("tool_choice", at);
     let disable_parallel_tool_use = parallel.filter(|parallel| !parallel).map(|_| true);
     let extra = Extra::default;
-    Some(match mode {
-        Mode::Unsaid if disable_parallel_tool_use.is_none() => return None,
+    Ok(Some(match mode {
+        Mode::Unsaid if disable_parallel_tool_use.is_none() => return Ok(None),
         Mode::Unsaid | Mode::Auto => {
             ToolChoice::Auto(ChoiceAuto { disable_parallel_tool_use, extra: extra() })
         }
@@ -295,7 +297,7 @@ pub(crate) fn tool_choice<'r>(
             ToolChoice::Tool(ChoiceTool { name: name.into(), disable_parallel_tool_use, extra: extra() })
         }
         Mode::None => ToolChoice::None(ChoiceNone { extra: extra() }),
-    })
+    }))
 }
 
 /// An id in the form that Claude takes, the same for the same id: other models' ids hold dots and colons.

@@ -170,7 +170,7 @@ fn offer<'r>(
     let parallel = if legacy { Some(false) } else { asked.parallel_tool_calls };
     let include_usage = asked.stream_options.as_ref().and_then(|options| options.include_usage);
     Ok(Offer {
-        choice: tool::tool_choice(notes, at, choice.mode, parallel, tools.is_empty()),
+        choice: tool::tool_choice(notes, at, choice.mode, parallel, tools.is_empty())?,
         form: Form { custom, functions: legacy, include_usage: include_usage.unwrap_or(false) },
         tools,
     })

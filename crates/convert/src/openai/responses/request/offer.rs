@@ -34,7 +34,7 @@ pub(super) fn offer<'r>(
     let definitions = definitions(notes, caching, request, names, choice.mode)?;
     let (tools, custom) = tool::offered(notes, definitions, choice.allowed.as_ref())?;
     let parallel = request.parallel_tool_calls;
-    let tool_choice = tool::tool_choice(notes, "tool_choice", choice.mode, parallel, tools.is_empty());
+    let tool_choice = tool::tool_choice(notes, "tool_choice", choice.mode, parallel, tools.is_empty())?;
     Ok(Offer { tools, tool_choice, custom })
 }
 
