@@ -19,6 +19,9 @@ use crate::{Refusal, fold};
 /// The schema of a custom tool's function.
 const TEXT_SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
 
+/// The member that allows several calls in one answer.
+const PARALLEL: &str = "parallel_tool_calls";
+
 /// A tool as the Messages API has it.
 pub(crate) struct Definition<'r> {
     pub(crate) tool: CustomTool<'r>,
@@ -284,8 +287,12 @@ pub(crate) fn tool_choice<'r>(
             }
         };
     }
-    notes.paths.note("tool_choice", at);
     let disable_parallel_tool_use = parallel.filter(|parallel| !parallel).map(|_| true);
+    let serial = disable_parallel_tool_use.is_some();
+    notes.paths.note("tool_choice", if serial && matches!(mode, Mode::Unsaid) { PARALLEL } else { at });
+    if serial {
+        notes.paths.note("tool_choice.disable_parallel_tool_use", PARALLEL);
+    }
     let extra = Extra::default;
     Ok(Some(match mode {
         Mode::Unsaid if disable_parallel_tool_use.is_none() => return Ok(None),
@@ -416,6 +423,16 @@ mod tests {
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(input(&mut Notes::default(), "p", &deep).get().starts_with(r#"{"partial_json""#));
+    }
+
+    #[test]
+    fn a_ban_on_parallel_calls_is_called_by_its_own_name() {
+        let place = "tool_choice.disable_parallel_tool_use";
+        for (mode, whole) in [(Mode::Unsaid, PARALLEL), (Mode::Any, "function_call")] {
+            let mut notes = Notes::default();
+            assert!(tool_choice(&mut notes, "function_call", mode, Some(false), false).unwrap().is_some());
+            assert_eq!((&*notes.paths.caller("tool_choice"), &*notes.paths.caller(place)), (whole, PARALLEL));
+        }
     }
 
     #[test]
