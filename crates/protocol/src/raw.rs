@@ -17,7 +17,7 @@ mod read;
 
 pub use open::Absent;
 pub(crate) use open::{duplicate, is_tag, keep, member, object, open_object, tag, tagged_union, unknown};
-pub use read::{Members, Read, Shape, Slot, check_depth};
+pub use read::{Members, Read, Shape, Slot, check_depth, nests_within};
 
 /// Nesting that a request may have. Deeper bodies are refused before anything recurses over them.
 pub const MAX_DEPTH: usize = 128;

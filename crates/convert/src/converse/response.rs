@@ -295,7 +295,7 @@ pub(super) fn citation(citation: converse::Citation) -> Option<anthropic::Citati
 /// The same JSON text with each lone surrogate replaced by U+FFFD; `None` if there is none.
 ///
 /// Models emit halves of characters, and JSON can spell them (`\ud83d`) where UTF-8 cannot.
-pub(super) fn mended(json: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn mended(json: &[u8]) -> Option<Vec<u8>> {
     let unit = |at: usize| {
         let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()

@@ -8,11 +8,12 @@ use protocol::anthropic::request::{
 };
 use protocol::anthropic::response::Json;
 use protocol::openai::tool as openai;
-use protocol::raw::{Extra, Object, Raw, check_depth};
+use protocol::raw::{Extra, MAX_DEPTH, Object, Raw, nests_within};
 use serde::Serialize;
 
 use super::{Notes, refusal, strict};
 use crate::converse::request::{name, schema};
+use crate::converse::response::mended;
 use crate::outcome::reason;
 use crate::{Refusal, fold};
 
@@ -317,14 +318,20 @@ pub(crate) fn id(id: &str) -> Cow<'_, str> {
     }
 }
 
-/// The input of a call from its arguments. Nothing, and null, are no arguments; text that is no JSON object is kept in one,
-/// for a history that holds it must go on.
+/// How deep the input of a call lies: body, messages, message, content, block.
+const INPUT_DEPTH: usize = 5;
+
+/// The input of a call from its arguments. Nothing, and null, are no arguments; text that is no JSON object, or nests too
+/// deep for one, is kept in one, for a history that holds it must go on. Half characters, which models emit, are mended.
 pub(crate) fn input(notes: &mut Notes, at: &str, arguments: &str) -> Object<'static> {
     let text = arguments.trim();
     if text.is_empty() || text == "null" {
         return Object::empty();
     }
-    let whole = check_depth(text).ok().and_then(|()| Raw::from_text(text.to_owned())).and_then(Object::new);
+    let fits = nests_within(text, MAX_DEPTH - INPUT_DEPTH);
+    let mended = || mended(text.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok());
+    let whole = fits.then(|| mended().unwrap_or_else(|| text.to_owned())).and_then(Raw::from_text);
+    let whole = whole.and_then(Object::new);
     whole.unwrap_or_else(|| {
         notes.lose(at, reason::ILL_FORMED);
         kept(&fold::partial(arguments))
@@ -421,8 +428,19 @@ mod tests {
             assert_eq!(input(&mut notes, "p", arguments).get(), expected);
             assert_eq!(notes.losses.len(), usize::from(lost), "{arguments}");
         }
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(input(&mut Notes::default(), "p", &deep).get().starts_with(r#"{"partial_json""#));
+    }
+
+    #[test]
+    fn an_input_nests_as_deep_as_a_body_that_holds_it_may() {
+        let most = MAX_DEPTH - INPUT_DEPTH;
+        for (depth, kept) in [(most, false), (most + 1, true), (MAX_DEPTH, true), (100_000, true)] {
+            let deep = format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+            let found = input(&mut Notes::default(), "p", &deep);
+            assert_eq!(found.get().starts_with(r#"{"partial_json""#), kept, "{depth}");
+            let content = format!(r#"[{{"input":{}}}]"#, found.get());
+            let body = format!(r#"{{"messages":[{{"content":{content}}}]}}"#);
+            assert!(crate::native::parse(&body).is_ok(), "{depth}");
+        }
     }
 
     #[test]

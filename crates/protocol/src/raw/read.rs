@@ -294,6 +294,12 @@ impl<'a> Read<'a> for Raw<'a> {
 
 /// Refuses text that nests deeper than [`MAX_DEPTH`].
 pub fn check_depth(text: &str) -> Result<(), Fault> {
+    let fault = || Fault::here(format!("nested more than {MAX_DEPTH} levels deep"));
+    nests_within(text, MAX_DEPTH).then_some(()).ok_or_else(fault)
+}
+
+/// Whether text nests no more than `most` levels deep.
+pub fn nests_within(text: &str, most: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         if in_string {
@@ -310,13 +316,13 @@ pub fn check_depth(text: &str) -> Result<(), Fault> {
             b'"' => in_string = true,
             b'{' | b'[' => {
                 depth += 1;
-                if depth > MAX_DEPTH {
-                    return Err(Fault::here(format!("nested more than {MAX_DEPTH} levels deep")));
+                if depth > most {
+                    return false;
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    Ok(())
+    true
 }
