@@ -138,6 +138,33 @@ async fn a_name_that_converse_refuses_is_the_callers_own_in_the_answer() {
     }
 }
 
+#[tokio::test]
+async fn what_openais_reasoning_models_take_beside_an_effort_is_served() {
+    let gateway = Gateway::start().await;
+    let tools = json!([{ "type": "function", "function": { "name": "look" } }]);
+    let cases = [
+        (json!({ "temperature": 0.2 }), "temperature="),
+        (json!({ "top_p": 0.5 }), "top_p="),
+        (json!({ "top_k": 5 }), "top_k="),
+        (json!({ "tools": tools, "tool_choice": "required" }), "reasoning_effort="),
+        (json!({ "stop": "\n" }), "stop="),
+    ];
+    for model in [CLAUDE, "claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-5"] {
+        for (members, lost) in &cases {
+            let mut body = ask(model, "Hi");
+            body["max_completion_tokens"] = json!(8000);
+            body["reasoning_effort"] = json!("low");
+            for (name, value) in members.as_object().unwrap() {
+                body[name] = value.clone();
+            }
+            let reply = openai(&gateway).header("x-outcrop-debug", "1").openai(PATH, &body).await;
+            assert_eq!(reply.status, 200, "{model} {members}: {}", reply.text());
+            let losses = reply.header("x-outcrop-loss").unwrap();
+            assert!(losses.contains(lost), "{model} {members}: {losses}");
+        }
+    }
+}
+
 fn whole_call(body: &Value) -> (Value, String) {
     let choice = &body["choices"][0];
     (choice["message"]["tool_calls"][0].clone(), choice["finish_reason"].as_str().unwrap().to_owned())
