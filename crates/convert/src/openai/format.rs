@@ -59,13 +59,13 @@ pub(crate) fn format<'r>(
             let Some(schema) = members.schema else { return Ok(Format::AnyObject) };
             notes.paths.note("output_config.format", at);
             notes.paths.note("output_config.format.schema", format!("{at_schema}.schema"));
-            let mended = Object::new(schema::input(schema, false)).unwrap_or_else(|| schema.reborrow());
-            let closed = strict::closed(&mended);
-            if closed.as_ref().is_some_and(|closed| closed.loosened) {
+            let mended = schema::without_nulls(schema);
+            let closed = strict::closed(mended.as_ref().unwrap_or(schema));
+            if closed.is_some() {
                 notes.lose(format!("{at_schema}.schema"), reason::ILL_FORMED);
             }
             Ok(Format::Schema(OutputFormat::JsonSchema(JsonSchema {
-                schema: closed.map_or(mended, |closed| closed.schema),
+                schema: closed.or(mended).unwrap_or_else(|| schema.reborrow()),
                 name: None,
                 extra: Extra::default(),
             })))

@@ -16,6 +16,15 @@ pub(crate) fn input<'a>(schema: &'a Object<'_>, strip_schema_keyword: bool) -> R
     repaired(schema, strip_schema_keyword).unwrap_or(raw)
 }
 
+/// The schema of an output format without null `required` members; `None` where there are none. Its root may be of any
+/// type, or of none beside `anyOf` or `$ref`.
+pub(crate) fn without_nulls(schema: &Object<'_>) -> Option<Object<'static>> {
+    match subschema("", serde_json::from_str(schema.get()).ok()?, 0) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(text) => Raw::from_text(text).and_then(Object::new),
+    }
+}
+
 fn repaired(schema: &Object<'_>, strip_schema_keyword: bool) -> Option<Raw<'static>> {
     let raw = schema.raw();
     let members = raw.members()?;
