@@ -7,6 +7,7 @@ use protocol::openai::chat::request::{Message, ReasoningDetail};
 use protocol::raw::Extra;
 
 use crate::openai::Notes;
+use crate::openai::chat::response::FORMAT;
 use crate::outcome::reason;
 
 /// A block of reasoning and its place among the blocks of the answer, where that was told.
@@ -27,7 +28,7 @@ pub(super) fn thoughts<'r>(notes: &mut Notes, at: &str, message: &'r Message<'_>
             && let Block::Thinking(last) = &mut last.block
             && detail.kind == "reasoning.text"
         {
-            append(last, detail);
+            append(last, detail, signature(notes, &origin, detail));
             continue;
         }
         match (&*detail.kind, &detail.data) {
@@ -35,11 +36,14 @@ pub(super) fn thoughts<'r>(notes: &mut Notes, at: &str, message: &'r Message<'_>
                 place: detail.index,
                 block: Block::Thinking(ThinkingBlock {
                     thinking: detail.text.as_deref().unwrap_or_default().into(),
-                    signature: detail.signature.as_deref().map(Cow::Borrowed),
+                    signature: signature(notes, &origin, detail),
                     extra: Extra::default(),
                 }),
                 origin,
             }),
+            ("reasoning.encrypted", Some(_)) if is_foreign(detail) => {
+                notes.lose(origin, reason::FOREIGN_REASONING);
+            }
             ("reasoning.encrypted", Some(data)) => found.push(Thought {
                 place: detail.index,
                 block: Block::RedactedThinking(RedactedThinkingBlock {
@@ -63,13 +67,32 @@ pub(super) fn thoughts<'r>(notes: &mut Notes, at: &str, message: &'r Message<'_>
     found
 }
 
-fn append<'r>(block: &mut ThinkingBlock<'r>, piece: &'r ReasoningDetail<'_>) {
+/// Whether another vendor's model thought this: what it signed or encrypted would be refused, in every turn from here.
+fn is_foreign(detail: &ReasoningDetail<'_>) -> bool {
+    detail.format.as_deref().is_some_and(|format| format != FORMAT)
+}
+
+/// The signature, where it is one that a model takes back. The text of another vendor's goes on without.
+fn signature<'r>(notes: &mut Notes, at: &str, detail: &'r ReasoningDetail<'_>) -> Option<Cow<'r, str>> {
+    let signature = detail.signature.as_deref()?;
+    if is_foreign(detail) {
+        notes.lose(format!("{at}.signature"), reason::FOREIGN_REASONING);
+        return None;
+    }
+    Some(Cow::Borrowed(signature))
+}
+
+fn append<'r>(
+    block: &mut ThinkingBlock<'r>,
+    piece: &'r ReasoningDetail<'_>,
+    signature: Option<Cow<'r, str>>,
+) {
     if let Some(text) = &piece.text {
         block.thinking.to_mut().push_str(text);
     }
     // Clients assign a signature and do not append it.
-    if let Some(signature) = &piece.signature {
-        block.signature = Some(Cow::Borrowed(signature));
+    if signature.is_some() {
+        block.signature = signature;
     }
 }
 
