@@ -15,6 +15,9 @@ use crate::usage::Usage;
 /// Bedrock's own members, which are no part of the Messages API.
 const OWN: &str = "amazon-bedrock-";
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
+/// `INTERVENED` where a guardrail put its own words in the place of the model's; a stream says so with its last event:
+/// <https://docs.aws.amazon.com/bedrock/latest/userguide/guardrails-test.html>.
+const GUARDRAIL: &str = "amazon-bedrock-guardrailAction";
 
 /// Figures seen so far. They are cumulative: the largest counts and nothing is added up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,6 +76,9 @@ pub struct Relay {
     figures: Figures,
     hour: bool,
     finished: bool,
+    /// The event that says why the answer ended. It waits for the next one, which may tell that a guardrail ended it.
+    ending: Vec<u8>,
+    intervened: bool,
     /// Of a request whose output format became a tool.
     synthetic: Option<Synthetic>,
 }
@@ -86,6 +92,8 @@ impl Relay {
             figures: Figures::default(),
             hour: false,
             finished: false,
+            ending: Vec::new(),
+            intervened: false,
             synthetic: None,
         }
     }
@@ -121,6 +129,7 @@ impl Relay {
                 self.read(event, out)
             }
             Some(name) => {
+                self.end(out)?;
                 frame(out, name, event);
                 Ok(())
             }
@@ -138,7 +147,11 @@ impl Relay {
         if let Some(message) = root.get("message") {
             rename(message, &self.model, &mut edits);
             self.count(message.get("usage"));
+            self.intervened |= intervened(message);
+            strip(message, &mut edits);
         }
+        self.intervened |= intervened(root);
+        self.end(out)?;
         self.count(root.get("usage"));
         if let Some(metrics) = root.get(METRICS) {
             self.figures.metrics(metrics);
@@ -154,7 +167,23 @@ impl Relay {
             }
             Fate::Stays => return Ok(()),
         }
-        frame(out, kind.inner().as_bytes(), &edits.apply(&doc));
+        let ends = kind.is("message_delta") && stop_reason(root).is_some();
+        let event = edits.apply(&doc);
+        if ends {
+            self.ending = event;
+        } else {
+            frame(out, kind.inner().as_bytes(), &event);
+        }
+        Ok(())
+    }
+
+    /// Lets go of the event that waited.
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let event = std::mem::take(&mut self.ending);
+        if !event.is_empty() {
+            let event = if self.intervened { refused(event)? } else { event };
+            frame(out, b"message_delta", &event);
+        }
         Ok(())
     }
 
@@ -203,7 +232,29 @@ pub fn message(body: &[u8], model: &str, hour: bool, names: &Names) -> Result<Me
     if let Some(name) = &names.structured_output {
         synthetic::edit(root, name, &mut edits);
     }
-    Ok(Message { body: edits.apply(&doc), usage: figures.best(hour) })
+    let body = edits.apply(&doc);
+    let body = if intervened(root) { refused(body)? } else { body };
+    Ok(Message { body, usage: figures.best(hour) })
+}
+
+/// Whether a guardrail has ended the answer.
+fn intervened(value: Value<'_>) -> bool {
+    value.get(GUARDRAIL).is_some_and(|action| action.is("INTERVENED"))
+}
+
+/// Why a message ended, or says an event that it did.
+fn stop_reason(root: Value<'_>) -> Option<Value<'_>> {
+    root.get("delta").unwrap_or(root).get("stop_reason").filter(Value::is_string)
+}
+
+/// The message or the event, ended by a refusal: the same word as in the Converse lane.
+fn refused(ended: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    let text = std::str::from_utf8(&ended).map_err(|_| unreadable("answer is not UTF-8"))?;
+    let doc = scan::parse(text)?;
+    let Some(reason) = stop_reason(doc.root()) else { return Ok(ended) };
+    let mut edits = Edits::default();
+    edits.replace(reason, "\"refusal\"");
+    Ok(edits.apply(&doc))
 }
 
 fn rename<'d>(message: Value<'d>, model: &str, edits: &mut Edits<'d>) {
