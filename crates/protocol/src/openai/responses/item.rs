@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::anthropic::request::CacheControl;
 use crate::openai::chat::request::Breakpoint;
 use crate::raw::{
     Absent, Extra, Fault, Members, Raw, Read, Shape, Slot, object, open_object, tag, tagged_union, unknown,
@@ -204,7 +205,9 @@ open_object! {
     InputText tag "input_text" {
         /// The text.
         text: Cow<'a, str> = "text",
-        /// A cache marker.
+        /// Extension: a cache marker.
+        cache_control: Option<CacheControl<'a>> = "cache_control",
+        /// OpenAI's cache marker.
         prompt_cache_breakpoint: Option<Breakpoint<'a>> = "prompt_cache_breakpoint",
     }
 }
@@ -218,7 +221,9 @@ open_object! {
         image_url: Option<Cow<'a, str>> = "image_url",
         /// A file that is kept by the vendor.
         file_id: Option<Cow<'a, str>> = "file_id",
-        /// A cache marker.
+        /// Extension: a cache marker.
+        cache_control: Option<CacheControl<'a>> = "cache_control",
+        /// OpenAI's cache marker.
         prompt_cache_breakpoint: Option<Breakpoint<'a>> = "prompt_cache_breakpoint",
     }
 }
@@ -234,7 +239,9 @@ open_object! {
         file_url: Option<Cow<'a, str>> = "file_url",
         /// A file that is kept by the vendor.
         file_id: Option<Cow<'a, str>> = "file_id",
-        /// A cache marker.
+        /// Extension: a cache marker.
+        cache_control: Option<CacheControl<'a>> = "cache_control",
+        /// OpenAI's cache marker.
         prompt_cache_breakpoint: Option<Breakpoint<'a>> = "prompt_cache_breakpoint",
     }
 }

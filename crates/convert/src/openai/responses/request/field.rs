@@ -107,6 +107,12 @@ pub(super) fn lose(request: &Request<'_>, notes: &mut Notes) {
             notes.lose(path, reason::NO_PLACE);
         }
     }
+    for (key, value) in request.stream_options.as_ref().and_then(Raw::members).into_iter().flatten() {
+        // No padding is what there is.
+        if !(key == "include_obfuscation" && value.get() != "true") {
+            notes.lose(format!("stream_options.{key}"), reason::NO_PLACE);
+        }
+    }
     if let Some(text) = &request.text {
         notes.lose_extra("text", &text.extra);
     }
@@ -143,9 +149,16 @@ pub(super) fn output_format<'r>(request: &'r Request<'_>, notes: &mut Notes) -> 
         return Ok(Wanted::Text);
     };
     match wanted {
-        Format::Text(_) => format::format(notes, at, at, "text", None),
-        Format::JsonObject(_) => format::format(notes, at, at, "json_object", None),
+        Format::Text(wanted) => {
+            notes.lose_extra(at, &wanted.extra);
+            format::format(notes, at, at, "text", None)
+        }
+        Format::JsonObject(wanted) => {
+            notes.lose_extra(at, &wanted.extra);
+            format::format(notes, at, at, "json_object", None)
+        }
         Format::JsonSchema(wanted) => {
+            notes.lose_extra(at, &wanted.extra);
             let schema = Schema { schema: Some(&wanted.schema), description: wanted.description.as_deref() };
             format::format(notes, at, at, "json_schema", Some(schema))
         }

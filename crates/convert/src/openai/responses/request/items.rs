@@ -117,6 +117,9 @@ impl<'r, 'n> Items<'r, 'n> {
 
     fn message(&mut self, message: &'r from::Message<'_>, at: &str) -> Result<(), Refusal> {
         self.notes.lose_extra(at, &message.extra);
+        if message.phase.is_some() {
+            self.notes.lose(format!("{at}.phase"), reason::NO_PLACE);
+        }
         // What is said in one word, and what was said before this request, has no place deeper than that.
         let at = if at.starts_with("input.") { format!("{at}.content") } else { at.to_owned() };
         let parts = match &message.content {
@@ -153,23 +156,30 @@ impl<'r, 'n> Items<'r, 'n> {
 
     /// A part of a message, or of what a tool gave.
     fn part(&mut self, part: &'r from::Part<'_>, at: &str) -> Result<Block<'r>, Refusal> {
-        let (mut block, breakpoint) = match part {
+        let (mut block, control, breakpoint) = match part {
             from::Part::InputText(part) => {
                 self.notes.lose_extra(at, &part.extra);
-                (Block::Text(text(&*part.text, None)), part.prompt_cache_breakpoint.as_ref())
+                (
+                    Block::Text(text(&*part.text, None)),
+                    part.cache_control.as_ref(),
+                    part.prompt_cache_breakpoint.as_ref(),
+                )
             }
             from::Part::OutputText(part) => {
                 self.notes.lose_extra(at, &part.extra);
-                (Block::Text(text(&*part.text, None)), None)
+                (Block::Text(text(&*part.text, None)), None, None)
             }
-            from::Part::Refusal(part) => (Block::Text(text(&*part.refusal, None)), None),
+            from::Part::Refusal(part) => (Block::Text(text(&*part.refusal, None)), None, None),
             from::Part::InputImage(part) => {
                 self.notes.lose_extra(at, &part.extra);
-                (image(part, at)?, part.prompt_cache_breakpoint.as_ref())
+                if part.detail.as_deref().is_some_and(|detail| detail != "auto") {
+                    self.notes.lose(format!("{at}.detail"), reason::NO_PLACE);
+                }
+                (image(part, at)?, part.cache_control.as_ref(), part.prompt_cache_breakpoint.as_ref())
             }
             from::Part::InputFile(part) => {
                 self.notes.lose_extra(at, &part.extra);
-                (file(part, at)?, part.prompt_cache_breakpoint.as_ref())
+                (file(part, at)?, part.cache_control.as_ref(), part.prompt_cache_breakpoint.as_ref())
             }
             from::Part::Unknown(part) => {
                 let kind = part.text("type").unwrap_or_default();
@@ -178,7 +188,7 @@ impl<'r, 'n> Items<'r, 'n> {
                 return Err(refusal(format!("{at}.type"), message));
             }
         };
-        let marker = self.caching.marker(self.notes, at, None, breakpoint);
+        let marker = self.caching.marker(self.notes, at, control, breakpoint);
         if let (Some(place), Some(_)) = (crate::openai::cache::place(&mut block), &marker) {
             *place = marker;
         }

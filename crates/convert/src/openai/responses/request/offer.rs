@@ -99,7 +99,7 @@ fn definitions<'r>(
     for (index, tool) in request.tools.iter().flatten().enumerate() {
         let at = format!("tools.{index}");
         match tool {
-            Tool::Namespace(space) => members(notes, &at, space, names, &mut definitions)?,
+            Tool::Namespace(space) => members(notes, caching, &at, space, names, &mut definitions)?,
             Tool::Single(tool) if !is_hosted(tool) || matches!(mode, Mode::Any) => {
                 let mut definition = tool::definition(notes, &at, tool)?;
                 definition.tool.cache_control = caching.marker(notes, &at, tool::marker(tool), None);
@@ -121,6 +121,7 @@ fn is_hosted(tool: &Single<'_>) -> bool {
 /// The tools of a namespace. What is said of all of them is said at the first.
 fn members<'r>(
     notes: &mut Notes,
+    caching: &mut Caching,
     at: &str,
     space: &'r Namespace<'_>,
     names: &'r Names,
@@ -132,6 +133,7 @@ fn members<'r>(
         let mut definition = tool::definition(notes, &at, tool)?;
         let upstream = names.upstream(Some(&space.name), tool.name.as_deref().unwrap_or_default());
         definition.tool.name = Cow::Borrowed(upstream);
+        definition.tool.cache_control = caching.marker(notes, &at, tool::marker(tool), None);
         if index == 0
             && let Some(common) = space.description.as_deref().filter(|text| !text.trim().is_empty())
         {
