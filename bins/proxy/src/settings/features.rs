@@ -42,7 +42,7 @@ pub(crate) struct Caching {
     /// Life of what is cached under a marker that names none: 5m or 1h [default: Bedrock's, 5m].
     #[arg(long, env = "DEFAULT_CACHE_TTL", value_name = "TTL", value_parser = ["5m", "1h"])]
     pub(crate) default_cache_ttl: Option<String>,
-    /// Whose requests get cache markers that have none: openai (callers of the OpenAI API, who cannot send any) or off.
+    /// Whose requests get cache markers that have none: openai (callers of the OpenAI API) or off; Messages callers set their own.
     #[arg(long, env = "PROMPT_CACHE_AUTO", default_value = "openai", value_name = "WHOSE",
         value_parser = ["off", "openai"], ignore_case = true)]
     pub(crate) cache_auto: String,
