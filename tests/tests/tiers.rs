@@ -103,6 +103,32 @@ async fn a_tier_is_a_header_of_invoke_model_whichever_route_is_preferred() {
 }
 
 #[tokio::test]
+async fn callers_of_the_openai_api_hear_the_tier_that_served_in_both_lanes() {
+    let gateway = Gateway::with(with(&[])).await;
+    for (model, wish, served) in [
+        (CLAUDE, "priority", "default"),
+        (CLAUDE, "auto", "default"),
+        (QWEN, "priority", "priority"),
+        (QWEN, "default", "default"),
+    ] {
+        for stream in [false, true] {
+            let mut body = wishing(model, wish, stream);
+            let chat = gateway.caller().openai("/v1/chat/completions", &body).await;
+            assert_eq!(chat.header("x-outcrop-tier"), Some(served));
+            let told = format!("\"service_tier\":\"{served}\"");
+            assert!(chat.text().contains(&told), "{model} {wish}: {}", chat.text());
+            body = json!({ "model": model, "input": "Hi", "stream": stream, "service_tier": wish });
+            let reply = gateway.caller().openai("/v1/responses", &body).await;
+            assert_eq!(reply.header("x-outcrop-tier"), Some(served));
+            let all = reply.text();
+            let objects = if stream { 3 } else { 1 };
+            assert_eq!(all.matches("\"service_tier\":").count(), objects, "{all}");
+            assert_eq!(all.matches(&told).count(), objects, "{model} {wish}: {all}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refused_tier_is_left_out_once_and_remembered_in_both_lanes() {
     for model in [CLAUDE, QWEN] {
         for stream in [false, true] {

@@ -176,7 +176,7 @@ impl Answer {
                 let message = native::message(body, &reply.model, sent.hour_writes(), &sent.names)
                     .map_err(|fault| unreadable(&fault.message))?;
                 let said = Said { tokens: tokens(message.usage), ..Said::default() };
-                Ok(Self { body: voice.relayed(message.body)?, said })
+                Ok(Self { body: voice.relayed(message.body, sent.tier)?, said })
             }
             Lane::Converse => {
                 let (message, said) = Self::converted(sent, body, reply)?;

@@ -40,7 +40,7 @@ pub(crate) struct Prepared {
     pub(crate) body: Bytes,
     /// What travels beside the body.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// The tier that is asked for.
+    /// The tier that is asked for; once it is answered, the one that served as far as headers tell.
     pub(crate) tier: ServiceTier,
     /// The longest TTL of its cache markers: what cache writes are counted as whose TTL is not told.
     pub(crate) cache_ttl: Option<CacheTtl>,

@@ -189,23 +189,23 @@ async fn whole(
     mut said: Said,
 ) -> Result<Response, ApiError> {
     let made = match job.send(&mut admission, prepared).await {
-        Ok(answered) => {
+        Ok(mut answered) => {
             record.attempts(answered.attempts);
             answered.served.note(&mut admission, record);
-            let tier =
+            answered.prepared.tier =
                 tiers::answered(&job.gateway, &mut admission, &answered.prepared, &answered.reply.headers);
             let answer = Answer::new(&answered.prepared, &answered.reply.body, &said.reply, &said.voice);
-            answer.map(|answer| (answer, answered, tier))
+            answer.map(|answer| (answer, answered))
         }
         Err(error) => Err(error),
     };
     let now = Instant::now();
     match made {
-        Ok((answer, upstream, tier)) => {
+        Ok((answer, upstream)) => {
             admission.content(answer.body.len(), now);
             record.content(now);
             answer.said.note(&mut admission);
-            let tier = answer.said.tier.unwrap_or(tier);
+            let tier = answer.said.tier.unwrap_or(upstream.prepared.tier);
             let end = End {
                 status: RowStatus::Ok,
                 http_status: 200,

@@ -230,11 +230,14 @@ impl Relay {
 
     /// The upstream has answered; nothing more comes where it did so with a whole answer.
     fn opened(&mut self, answered: Answered<Opened>) -> Option<Box<EventStream>> {
-        let Answered { reply: opened, prepared, served, attempts } = answered;
+        let Answered { reply: opened, mut prepared, served, attempts } = answered;
         if let Some(admission) = &mut self.admission {
             served.note(admission, &mut self.record);
             admission.answered(opened.request_id(), attempts);
-            tiers::answered(&self.facts.gateway, admission, &prepared, opened.headers());
+            prepared.tier = tiers::answered(&self.facts.gateway, admission, &prepared, opened.headers());
+        }
+        if let Some(speaker) = &mut self.speaker {
+            speaker.served(prepared.tier);
         }
         self.record.attempts(attempts);
         let Reading::Nothing(reply) = &self.reading else { return None };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bedrock::Frame;
+use catalog::ServiceTier;
 use convert::openai::{chat, responses};
 use protocol::anthropic::response::Message;
 use protocol::anthropic::{Delta, Event};
@@ -66,13 +67,14 @@ impl Voice {
         }
     }
 
-    /// A whole answer that is one of the Messages API already.
-    pub(crate) fn relayed(&self, body: Vec<u8>) -> Result<Vec<u8>, ApiError> {
+    /// A whole answer that is one of the Messages API already, and the tier that served where it does not say.
+    pub(crate) fn relayed(&self, body: Vec<u8>, tier: ServiceTier) -> Result<Vec<u8>, ApiError> {
         match self {
             Self::Messages => Ok(body),
             Self::Chat(_) | Self::Responses(_) | Self::Compact(_) => {
-                let message =
+                let mut message: Message =
                     serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
+                message.usage.service_tier.get_or_insert_with(|| tier.reported().to_owned());
                 self.message(&message)
             }
         }
@@ -101,7 +103,7 @@ impl Voice {
                 Machine::Responses(stream, own.keeping.clone())
             }
         };
-        Some(Box::new(Speaker { machine, scratch: Vec::new(), content: None }))
+        Some(Box::new(Speaker { machine, tier: None, scratch: Vec::new(), content: None }))
     }
 }
 
@@ -112,6 +114,8 @@ fn written(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
 /// Says the events of the Messages API in other words.
 pub(crate) struct Speaker {
     machine: Machine,
+    /// The tier that serves, as far as is known before the answer says so itself.
+    tier: Option<ServiceTier>,
     scratch: Vec<u8>,
     /// Bytes of text since somebody last asked, where there was content.
     content: Option<usize>,
@@ -124,11 +128,23 @@ enum Machine {
 }
 
 impl Speaker {
+    /// The upstream has answered: this tier serves, unless the answer names another.
+    pub(crate) fn served(&mut self, tier: ServiceTier) {
+        self.tier = Some(tier);
+    }
+
     /// Says one event.
     pub(crate) fn say(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         if let Event::ContentBlockStart { .. } | Event::ContentBlockDelta { .. } = event {
             *self.content.get_or_insert(0) += text_bytes(event);
         }
+        let mut start = None;
+        if let (Event::MessageStart { message }, Some(tier)) = (event, self.tier) {
+            let mut message = message.clone();
+            message.usage.service_tier.get_or_insert_with(|| tier.reported().to_owned());
+            start = Some(Event::MessageStart { message });
+        }
+        let event = start.as_ref().unwrap_or(event);
         match &mut self.machine {
             Machine::Chat(stream) => stream.on_event(event, out),
             Machine::Responses(stream, _) => stream.on_event(event, out),

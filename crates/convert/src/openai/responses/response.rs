@@ -38,7 +38,7 @@ impl Reply {
 pub struct Recall {
     /// What is repeated.
     pub echo: Echo,
-    /// The tier that was asked for: what is told until it is known which one served.
+    /// The tier that was asked for.
     pub service_tier: Option<String>,
     /// Tools that have another name upstream, or take text, by their upstream name.
     pub tools: Vec<(String, Called)>,
@@ -202,7 +202,8 @@ impl<'a> Outcome<'a, '_> {
             model: &reply.model,
             output,
             usage: known.then(|| usage::responses(usage)),
-            service_tier: tier.or_else(|| recall.service_tier.as_deref().map(Cow::Borrowed)),
+            // A wish is no answer: what is not known yet is for the upstream to choose.
+            service_tier: tier.or_else(|| recall.service_tier.as_ref().map(|_| Cow::Borrowed("auto"))),
             echo: &recall.echo,
         }
     }
