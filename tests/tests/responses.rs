@@ -148,7 +148,9 @@ async fn what_is_not_run_behind_and_what_is_malformed_is_refused_by_name() {
 async fn a_stream_that_breaks_ends_as_failed_with_what_was_used() {
     let gateway = Gateway::start().await;
     for (n, model) in LANES.iter().enumerate() {
-        let reply = respond(&gateway, &ask(model, "sim:midstream=throttlingException@4", true)).await;
+        let mut body = ask(model, "sim:midstream=throttlingException@4", true);
+        body["store"] = json!(true);
+        let reply = respond(&gateway, &body).await;
         assert!(reply.complete);
         let events = response_events(&reply.text());
         let last = events.last().unwrap();
@@ -157,6 +159,7 @@ async fn a_stream_that_breaks_ends_as_failed_with_what_was_used() {
             (&json!("response.failed"), &json!("failed"))
         );
         assert_eq!(last["response"]["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(last["response"]["store"], false, "what failed is not kept");
         let row = gateway.rows(n + 1).await.pop().unwrap();
         assert_eq!((row.status, row.surface.as_str()), (RowStatus::UpstreamError, "responses"));
     }

@@ -355,6 +355,8 @@ impl Stream {
         self.emit(&event, out);
         self.error = Some(error);
         self.phase = Phase::Over;
+        // What failed is not kept.
+        self.recall.echo.store = false;
         let mut number = self.number;
         emit(&mut number, &Event::Failed { response: &self.response() }, out);
         self.number = number;
