@@ -29,8 +29,9 @@ pub(crate) fn temperature<'r>(
 
 /// What a request says of who asks.
 pub(crate) struct Asker<'r> {
-    /// `metadata`.
+    /// `metadata`, and whether the answer repeats it: then nothing of it is lost.
     pub(crate) labels: Option<Raw<'r>>,
+    pub(crate) repeated: bool,
     pub(crate) safety_identifier: Option<&'r str>,
     pub(crate) user: Option<&'r str>,
 }
@@ -41,6 +42,7 @@ pub(crate) fn metadata<'r>(notes: &mut Notes, asker: &Asker<'r>) -> Option<Metad
     for (key, value) in asker.labels.as_ref().and_then(Raw::members).unwrap_or_default() {
         match serde_json::from_str::<String>(value.get()) {
             Ok(id) if key == "user_id" => own = Some(Cow::Owned(id)),
+            Ok(_) | Err(_) if asker.repeated => {}
             Ok(_) | Err(_) => notes.lose(format!("metadata.{key}"), reason::NO_PLACE),
         }
     }

@@ -9,9 +9,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::item::Item;
 use super::tool::Tool;
-use crate::openai::chat::request::PromptCacheOptions;
+use crate::openai::chat::request::{PromptCacheOptions, StreamOptions};
 use crate::openai::tool::ToolChoice;
-use crate::raw::{Absent, Fault, Number, Raw, Read, Shape, Slot, open_object, tagged_union};
+use crate::raw::{Absent, Fault, Number, Object, Raw, Read, Shape, Slot, open_object, tagged_union};
 
 open_object! {
     /// A request: <https://developers.openai.com/api/reference/resources/responses/methods/create>.
@@ -45,7 +45,7 @@ open_object! {
         /// Whether to answer as server-sent events.
         stream: Option<bool> = "stream",
         /// `include_obfuscation`.
-        stream_options: Option<Raw<'a>> = "stream_options",
+        stream_options: Option<StreamOptions<'a>> = "stream_options",
         /// Whether the turn is kept; true when absent.
         store: Option<bool> = "store",
         /// Whether to answer at once and work on behind it.
@@ -75,7 +75,7 @@ open_object! {
         /// `in_memory` or `24h`.
         prompt_cache_retention: Option<Cow<'a, str>> = "prompt_cache_retention",
         /// Labels of the caller's.
-        metadata: Option<Raw<'a>> = "metadata",
+        metadata: Option<Object<'a>> = "metadata",
     }
 }
 
@@ -161,7 +161,7 @@ open_object! {
         /// What it is for.
         description: Option<Cow<'a, str>> = "description",
         /// The schema, as the caller wrote it.
-        schema: crate::raw::Object<'a> = "schema",
+        schema: Object<'a> = "schema",
         /// Whether the text is held to it.
         strict: Option<bool> = "strict",
     }
@@ -218,6 +218,8 @@ mod tests {
             ),
             (r#"{"model":"m","tools":[{"type":"namespace"}]}"#, "tools.0.name: Field required"),
             (r#"{"model":"m","store":"yes"}"#, "store: Input should be a valid boolean"),
+            (r#"{"model":"m","metadata":true}"#, "metadata: Input should be a valid dictionary"),
+            (r#"{"model":"m","stream_options":7}"#, "stream_options: Input should be a valid dictionary"),
             (r#"{"model":"m","input":"a","input":"b"}"#, "input: duplicate key"),
             ("[]", "The request body must be a JSON object"),
         ];

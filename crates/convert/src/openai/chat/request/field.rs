@@ -172,6 +172,7 @@ pub(super) fn stop_sequences<'r>(notes: &mut Notes, asked: &'r Request<'_>) -> O
 pub(super) fn asker<'r>(asked: &'r Request<'_>) -> Asker<'r> {
     Asker {
         labels: asked.metadata.as_ref().map(Object::raw),
+        repeated: false,
         safety_identifier: asked.safety_identifier.as_deref(),
         user: asked.user.as_deref(),
     }

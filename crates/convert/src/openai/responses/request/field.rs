@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use protocol::anthropic::request as anthropic;
 use protocol::openai::responses::request::{Format, Request};
-use protocol::raw::Raw;
+use protocol::raw::{Object, Raw};
 
 use super::echo::summary;
 use super::{Options, PREVIOUS};
@@ -39,7 +39,8 @@ pub(super) fn caching(request: &Request<'_>) -> Result<Caching, Refusal> {
 /// Who asks, as its members have it.
 pub(super) fn asker<'r>(request: &'r Request<'_>) -> Asker<'r> {
     Asker {
-        labels: request.metadata.as_ref().map(Raw::reborrow),
+        labels: request.metadata.as_ref().map(Object::raw),
+        repeated: true,
         safety_identifier: request.safety_identifier.as_deref(),
         user: request.user.as_deref(),
     }
@@ -48,6 +49,7 @@ pub(super) fn asker<'r>(request: &'r Request<'_>) -> Asker<'r> {
 /// What must not be ignored.
 pub(super) fn refuse(request: &Request<'_>, options: &Options<'_>) -> Result<(), Refusal> {
     let no = |path: &str, message: &str| Err(refusal(path, message));
+    labels(request)?;
     if request.background == Some(true) {
         return no("background", "background responses are not supported by this gateway");
     }
@@ -76,6 +78,22 @@ pub(super) fn refuse(request: &Request<'_>, options: &Options<'_>) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Labels are repeated and kept, so they are held to what OpenAI takes: some words each.
+/// <https://developers.openai.com/api/reference/resources/responses/methods/create>
+fn labels(request: &Request<'_>) -> Result<(), Refusal> {
+    const AT: &str = "metadata";
+    const MOST: usize = 16;
+    let labels = request.metadata.as_ref().map(Object::raw);
+    let labels = labels.as_ref().and_then(Raw::members).unwrap_or_default();
+    if labels.len() > MOST {
+        return Err(refusal(AT, format!("Input should have at most {MOST} members")));
+    }
+    match labels.iter().find(|(_, value)| !value.get().starts_with('"')) {
+        Some((key, _)) => Err(refusal(format!("{AT}.{key}"), "Input should be a valid string")),
+        None => Ok(()),
+    }
 }
 
 /// What has no place in the Messages API, and can be lived without.
