@@ -284,6 +284,9 @@ async fn a_finished_response_is_neither_cancelled_nor_streamed_again() {
     assert_eq!(refusal(&reply), (400, None, Some("stream".to_owned())));
     let reply = caller.request("PUT", &format!("/v1/responses/{}", id(&response)), b"").await;
     assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD, DELETE")));
+    let reply = caller.openai("/v1/responses/input_tokens", &asking(QWEN, "words")).await;
+    assert_eq!(refusal(&reply), not_found(None));
+    assert!(reply.openai_error().message.ends_with("is not supported by this gateway"), "{}", reply.text());
 }
 
 #[tokio::test]

@@ -182,6 +182,10 @@ fn missed(miss: Miss, method: &Method, path: &str) -> ApiError {
     let shown: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
     match miss {
         Miss::NotFound => ApiError::new(Kind::NotFound, format!("There is no route {shown}")),
+        Miss::Unsupported(what) => {
+            let message = format!("There is no route {shown}: {what} is not supported by this gateway");
+            ApiError::new(Kind::NotFound, message)
+        }
         Miss::Method(allow) => {
             let message = format!("{method} is not allowed on {shown}; allowed: {allow}");
             ApiError::new(Kind::MethodNotAllowed, message).header(ALLOW, HeaderValue::from_static(allow))

@@ -46,6 +46,8 @@ pub(crate) enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Miss {
     NotFound,
+    /// A part of the OpenAI API that there is no route for: it is no id either.
+    Unsupported(&'static str),
     /// The path exists; these methods would do.
     Method(&'static str),
 }
@@ -152,6 +154,7 @@ impl Route {
             "/chat/completions" => post(method, Self::Chat),
             "/responses" => post(method, Self::Responses),
             "/responses/compact" => post(method, Self::Compact),
+            "/responses/input_tokens" => Err(Miss::Unsupported("counting the tokens of a response's input")),
             "/embeddings" => post(method, Self::Embeddings),
             "/models" => get(method, Self::Models),
             _ => {
@@ -302,6 +305,7 @@ mod tests {
         ] {
             assert_eq!(parse("POST", path), Err(Miss::NotFound), "{path}");
         }
+        assert!(matches!(parse("POST", "/v1/responses/input_tokens"), Err(Miss::Unsupported(_))));
         assert_eq!(parse("GET", "/v1/messages"), Err(Miss::Method("POST")));
         assert_eq!(parse("DELETE", "/health"), Err(Miss::Method("GET, HEAD")));
         assert_eq!(parse("PUT", "/v1/responses/r"), Err(Miss::Method("GET, HEAD, DELETE")));
