@@ -64,6 +64,10 @@ fn not_found(param: Option<&str>) -> (u16, Option<String>, Option<String>) {
     (404, Some("not_found".to_owned()), param.map(str::to_owned))
 }
 
+fn no_previous() -> (u16, Option<String>, Option<String>) {
+    (404, Some("previous_response_not_found".to_owned()), Some("previous_response_id".to_owned()))
+}
+
 /// The texts that the model was sent last, in order.
 fn sent(gateway: &Gateway) -> String {
     String::from_utf8(gateway.sim.requests().pop().unwrap().body.to_vec()).unwrap()
@@ -161,7 +165,7 @@ async fn to_another_key_a_response_is_as_unknown_as_one_that_never_was() {
         let mut body = asking(CLAUDE, "go on");
         body["previous_response_id"] = id.into();
         let reply = caller.openai("/v1/responses", &body).await;
-        assert_eq!(refusal(&reply), not_found(Some("previous_response_id")));
+        assert_eq!(refusal(&reply), no_previous());
     }
     assert_eq!(get(&owner, id).await.json(), response);
     assert_eq!(get(&Caller::bearer(gateway.addr, "sk-oc-nobody"), id).await.status, 401);
@@ -180,7 +184,7 @@ async fn a_removed_response_is_gone_and_those_after_it_stay_whole() {
     assert_eq!(refusal(&delete(&caller, id(&one)).await), not_found(None));
     assert_eq!(refusal(&get(&caller, id(&one)).await), not_found(None));
     let reply = caller.openai("/v1/responses", &body).await;
-    assert_eq!(refusal(&reply), not_found(Some("previous_response_id")));
+    assert_eq!(refusal(&reply), no_previous());
     body["previous_response_id"] = two["id"].clone();
     respond(&caller, &body).await;
     assert!(sent(&gateway).contains("first words"));

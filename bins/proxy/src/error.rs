@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     NotFound,
     /// Unknown model.
     ModelNotFound,
+    /// A response to go on from that is not kept, or not for this key.
+    PreviousNotFound,
     MethodNotAllowed,
     UnsupportedMedia,
     TooLarge,
@@ -85,6 +87,13 @@ impl Kind {
             Self::ModelNotFound => {
                 (404, "not_found_error", INVALID, Some("model_not_found"), "ResourceNotFoundException")
             }
+            Self::PreviousNotFound => (
+                404,
+                "not_found_error",
+                INVALID,
+                Some("previous_response_not_found"),
+                "ResourceNotFoundException",
+            ),
             Self::MethodNotAllowed => (405, INVALID, INVALID, None, "ValidationException"),
             Self::UnsupportedMedia => (415, INVALID, INVALID, None, "ValidationException"),
             Self::TooLarge => {
@@ -149,6 +158,7 @@ impl Kind {
             | Self::UpstreamPermission
             | Self::NotFound
             | Self::ModelNotFound
+            | Self::PreviousNotFound
             | Self::MethodNotAllowed
             | Self::UnsupportedMedia
             | Self::TooLarge

@@ -72,7 +72,11 @@ impl Past {
         }
         if let Some(id) = &wants.previous_response_id {
             let found = find(gateway, context, caller, id).await;
-            let named = |error| ApiError { path: Some("previous_response_id".to_owned()), ..error };
+            let named = |error: ApiError| ApiError {
+                kind: if error.kind == Kind::NotFound { Kind::PreviousNotFound } else { error.kind },
+                path: Some("previous_response_id".to_owned()),
+                ..error
+            };
             past.before = Some(found.map_err(named)?);
         }
         if wants.others.len() > MOST_OTHERS {

@@ -126,6 +126,7 @@ pub(crate) fn status(kind: Kind, headers: &HeaderMap) -> StatusCode {
         | Kind::UpstreamPermission
         | Kind::NotFound
         | Kind::ModelNotFound
+        | Kind::PreviousNotFound
         | Kind::MethodNotAllowed
         | Kind::UnsupportedMedia
         | Kind::TooLarge
