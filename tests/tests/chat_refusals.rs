@@ -29,6 +29,7 @@ async fn refusals_of_ours_have_the_codes_that_clients_know() {
         let error = reply.openai_error();
         assert_eq!((error.status, error.code.as_deref()), (status, Some(code)), "{}", error.message);
         assert_eq!(error.kind, "invalid_request_error");
+        assert_eq!(error.param.as_deref(), (status != 401).then_some("model"));
         let never = reply.header("x-should-retry") == Some("false");
         assert_eq!(never, status != 404);
     }
@@ -84,8 +85,57 @@ async fn a_field_at_fault_is_named_as_the_caller_wrote_it() {
             assert_eq!((error.kind.as_str(), error.code), ("invalid_request_error", None));
         }
     }
-    let reply = openai(&gateway).post(PATH, b"{\"model\":").await.openai_error();
-    assert_eq!((reply.status, reply.kind.as_str()), (400, "invalid_request_error"));
+    for path in [PATH, "/v1/responses"] {
+        for body in [&b"{\"model\":"[..], b"[]"] {
+            let reply = openai(&gateway).post(path, body).await.openai_error();
+            assert_eq!((reply.status, reply.kind.as_str()), (400, "invalid_request_error"));
+            assert_eq!(reply.param, None, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_claude_finds_at_fault_is_named_as_the_caller_wrote_it() {
+    let gateway = Gateway::start().await;
+    let function = |name: &str| json!({ "name": name, "parameters": { "type": "object", "properties": {} } });
+    let (good, bad) = (function("get"), function("no name"));
+    let flat = |function: &Value| {
+        let mut tool = function.clone();
+        tool["type"] = json!("function");
+        json!([tool])
+    };
+    let chat = |members: Value| (PATH, "messages", members);
+    let responses = |members: Value| ("/v1/responses", "input", members);
+    let prefill = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "So" }]);
+    for ((path, input, members), param) in [
+        (
+            chat(json!({ "tools": [{ "type": "function", "function": bad }] })),
+            Some("tools.0.function.name"),
+        ),
+        (responses(json!({ "tools": flat(&bad) })), Some("tools.0.name")),
+        (
+            chat(json!({ "tools": [{ "type": "function", "function": good }],
+                "tool_choice": { "type": "function", "function": { "name": "set" } } })),
+            Some("tool_choice"),
+        ),
+        (
+            responses(json!({ "tools": flat(&good), "tool_choice": { "type": "function", "name": "set" } })),
+            Some("tool_choice"),
+        ),
+        (
+            chat(json!({ "thinking": { "type": "enabled", "budget_tokens": 7 } })),
+            Some("thinking.budget_tokens"),
+        ),
+        (chat(json!({ "messages": prefill })), None),
+    ] {
+        let mut body = json!({ "model": CLAUDE });
+        body[input] = json!([{ "role": "user", "content": "Hi" }]);
+        for (name, value) in members.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let error = openai(&gateway).openai(path, &body).await.openai_error();
+        assert_eq!((error.status, error.param.as_deref()), (400, param), "{body}: {}", error.message);
+    }
 }
 
 #[tokio::test]

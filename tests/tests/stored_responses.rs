@@ -218,7 +218,7 @@ async fn a_model_that_the_key_may_no_longer_use_closes_its_responses_but_for_rem
     while get(&caller, id(&response)).await.status == 200 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let denied = (403, Some("model_not_allowed".to_owned()), None);
+    let denied = (403, Some("model_not_allowed".to_owned()), Some("model".to_owned()));
     assert_eq!(refusal(&get(&caller, id(&response)).await), denied);
     assert_eq!(refusal(&items(&caller, id(&response), "").await), denied);
     let mut body = asking(QWEN, "go on");

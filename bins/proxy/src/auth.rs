@@ -49,10 +49,13 @@ impl Gateway {
                 path: Some("model".to_owned()),
                 ..ApiError::new(Kind::ModelNotFound, format!("model: {}", shown(model)))
             },
-            Denial::ModelNotAllowed { model } => ApiError::new(
-                Kind::Permission,
-                format!("This API key may not use the model {}", shown(model)),
-            ),
+            Denial::ModelNotAllowed { model } => ApiError {
+                path: Some("model".to_owned()),
+                ..ApiError::new(
+                    Kind::Permission,
+                    format!("This API key may not use the model {}", shown(model)),
+                )
+            },
             Denial::RateLimited { gate, wait, .. } => limited(*gate, *wait),
             Denial::BudgetExceeded(why) => overdrawn(why),
             Denial::UnpricedModel { model, base_id, budgeted } => unpriced(model, base_id, *budgeted),

@@ -204,7 +204,8 @@ impl ApiError {
     /// A fault of one field, in Anthropic's form `path: what is wrong`.
     pub(crate) fn field(path: &str, message: &str) -> Self {
         let text = if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") };
-        Self { path: Some(path.to_owned()), ..Self::new(Kind::Invalid, text) }
+        let path = (!path.is_empty()).then(|| path.to_owned());
+        Self { path, ..Self::new(Kind::Invalid, text) }
     }
 
     pub(crate) fn retry_after(mut self, wait: Option<Duration>) -> Self {
@@ -324,6 +325,9 @@ mod tests {
         let openai: serde_json::Value = serde_json::from_str(&error.body(Dialect::OpenAi, id)).unwrap();
         assert_eq!(openai["error"]["param"], "max_tokens");
         assert!(openai["error"]["code"].is_null());
+        let whole = ApiError::field("", "no JSON");
+        let said: serde_json::Value = serde_json::from_str(&whole.body(Dialect::OpenAi, id)).unwrap();
+        assert!(said["error"]["param"].is_null(), "what is wrong as a whole has no place");
         let bedrock = error.response(Dialect::Bedrock, id);
         assert_eq!(bedrock.headers()["x-amzn-errortype"], "ValidationException");
     }

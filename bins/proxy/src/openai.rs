@@ -229,15 +229,34 @@ fn said_of(error: ApiError, paths: &Paths) -> ApiError {
         return ApiError { kind: Kind::ModelNotFound, path: Some("model".to_owned()), ..error };
     }
     let said = error.path.as_deref().or_else(|| upstream_path(&error));
-    let Some(path) = said.filter(|path| !path.is_empty()) else { return error };
-    let own = paths.caller(path);
+    let Some(path) = said else { return error };
+    let own = paths.caller(&untagged(path));
     let rest = error.message.strip_prefix(path);
     let message = rest.map_or_else(|| error.message.clone(), |rest| format!("{own}{rest}"));
     ApiError { path: Some(own), message, ..error }
 }
 
+/// A place without the kinds that Claude writes between its members: `thinking.enabled.budget_tokens`,
+/// `tools.0.custom.name`. No body has them there.
+fn untagged(path: &str) -> String {
+    let parts: Vec<_> = path.split('.').collect();
+    let tag = match *parts {
+        ["thinking", "enabled" | "adaptive" | "disabled", _, ..] => Some(1),
+        ["tools", _, "custom", _, ..] => Some(2),
+        _ => None,
+    };
+    let kept = parts.iter().enumerate().filter(|(at, _)| Some(*at) != tag).map(|(_, part)| *part);
+    kept.collect::<Vec<_>>().join(".")
+}
+
+/// How Claude refuses a choice of a tool that there is not; it names no place.
+const UNKNOWN_TOOL: &str = "' not found in provided tools";
+
 /// The place at which the upstream's own refusal begins: `messages.0.content.1.text: …`.
 fn upstream_path(error: &ApiError) -> Option<&str> {
+    if error.kind == Kind::Invalid && error.message.ends_with(UNKNOWN_TOOL) {
+        return Some("tool_choice");
+    }
     let (path, _) = error.message.split_once(": ").filter(|_| error.kind == Kind::Invalid)?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
     (path.len() <= 200 && path.chars().all(plain)).then_some(path)
