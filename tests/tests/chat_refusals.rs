@@ -108,10 +108,7 @@ async fn a_field_that_claude_finds_at_fault_is_named_as_the_caller_wrote_it() {
     let responses = |members: Value| ("/v1/responses", "input", members);
     let prefill = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "So" }]);
     for ((path, input, members), param) in [
-        (
-            chat(json!({ "tools": [{ "type": "function", "function": bad }] })),
-            Some("tools.0.function.name"),
-        ),
+        (chat(json!({ "tools": [{ "type": "function", "function": bad }] })), Some("tools.0.function.name")),
         (responses(json!({ "tools": flat(&bad) })), Some("tools.0.name")),
         (
             chat(json!({ "tools": [{ "type": "function", "function": good }],

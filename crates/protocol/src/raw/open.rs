@@ -23,6 +23,7 @@ impl Absent for Cow<'_, str> {}
 impl Absent for Object<'_> {}
 impl Absent for Raw<'_> {}
 impl Absent for u64 {}
+impl Absent for std::num::NonZeroU64 {}
 impl Absent for bool {}
 
 /// A member of an object that is being read.

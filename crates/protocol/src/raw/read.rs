@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU64;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -279,6 +280,22 @@ impl<'a> Read<'a> for u64 {
             .or_else(|_| text.strip_suffix(".0").unwrap_or(text).parse())
             .map_err(|_| Fault::here("Input should be a valid integer"))
     }
+}
+
+/// A whole number of at least 1.
+impl<'a> Read<'a> for NonZeroU64 {
+    fn from_shape(shape: Shape<'a>) -> Result<Self, Fault> {
+        u64::from_shape(shape).and_then(positive)
+    }
+
+    fn from_raw(raw: &'a RawValue) -> Result<Self, Fault> {
+        let below = raw.get().strip_prefix('-').is_some_and(|rest| rest.bytes().all(|c| c.is_ascii_digit()));
+        if below { positive(0) } else { u64::from_raw(raw).and_then(positive) }
+    }
+}
+
+fn positive(number: u64) -> Result<NonZeroU64, Fault> {
+    NonZeroU64::new(number).ok_or_else(|| Fault::here("Input should be greater than or equal to 1"))
 }
 
 impl<'a> Read<'a> for Raw<'a> {

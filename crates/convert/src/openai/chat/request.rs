@@ -91,7 +91,7 @@ pub fn request(text: &str, options: &Options) -> Result<Asked, Refusal> {
 
     let body = anthropic::Request {
         model: (&*asked.model).into(),
-        max_tokens: Some(field::max_tokens(notes, &asked, options)?),
+        max_tokens: Some(field::max_tokens(notes, &asked, options)),
         system: (!system.is_empty()).then_some(anthropic::System::Blocks(system)),
         tools: (!tools.is_empty()).then_some(tools),
         tool_choice: choice,

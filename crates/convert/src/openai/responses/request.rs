@@ -148,7 +148,7 @@ pub fn convert(request: &Request<'_>, options: &Options<'_>) -> Result<Asked, Re
     let (thinking, effort) = field::thinking(request, notes)?;
     let body = anthropic::Request {
         model: Cow::Borrowed(&request.model),
-        max_tokens: Some(field::max_tokens(notes, request, options)?),
+        max_tokens: Some(field::max_tokens(notes, request, options)),
         system: (!system.is_empty()).then_some(anthropic::System::Blocks(system)),
         tools: (!tools.is_empty()).then_some(tools),
         tool_choice,

@@ -3,6 +3,7 @@
 mod content;
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -23,9 +24,9 @@ open_object! {
         /// The conversation.
         messages: Vec<Message<'a>> = "messages",
         /// Most tokens to generate, reasoning included.
-        max_completion_tokens: Option<u64> = "max_completion_tokens",
+        max_completion_tokens: Option<NonZeroU64> = "max_completion_tokens",
         /// The older name of the same.
-        max_tokens: Option<u64> = "max_tokens",
+        max_tokens: Option<NonZeroU64> = "max_tokens",
         /// Randomness, 0 to 2.
         temperature: Option<Number<'a>> = "temperature",
         /// Nucleus sampling, 0 to 1.
@@ -71,7 +72,7 @@ open_object! {
         /// `in_memory` or `24h`.
         prompt_cache_retention: Option<Cow<'a, str>> = "prompt_cache_retention",
         /// How many answers.
-        n: Option<u64> = "n",
+        n: Option<NonZeroU64> = "n",
         /// Whether to tell probabilities.
         logprobs: Option<bool> = "logprobs",
         /// Of how many tokens.
@@ -326,6 +327,15 @@ mod tests {
             (r#"{"messages":[]}"#, "model: Field required"),
             (r#"{"model":"m"}"#, "messages: Field required"),
             (r#"{"model":"m","messages":[],"n":"1"}"#, "n: Input should be a valid integer"),
+            (r#"{"model":"m","messages":[],"n":-1}"#, "n: Input should be greater than or equal to 1"),
+            (
+                r#"{"model":"m","messages":[],"max_tokens":-20}"#,
+                "max_tokens: Input should be greater than or equal to 1",
+            ),
+            (
+                r#"{"model":"m","messages":[],"max_tokens":-0.5}"#,
+                "max_tokens: Input should be a valid integer",
+            ),
             (r#"{"model":"m","messages":[],"x":1,"x":2}"#, "x: duplicate key"),
             (
                 r#"{"model":"m","messages":[{"role":"critic","content":""}]}"#,

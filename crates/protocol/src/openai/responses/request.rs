@@ -4,6 +4,7 @@
 //! stays in `extra`.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -35,7 +36,7 @@ open_object! {
         /// What the text must look like.
         text: Option<TextConfig<'a>> = "text",
         /// Most tokens to generate, reasoning included.
-        max_output_tokens: Option<u64> = "max_output_tokens",
+        max_output_tokens: Option<NonZeroU64> = "max_output_tokens",
         /// Randomness, 0 to 2.
         temperature: Option<Number<'a>> = "temperature",
         /// Nucleus sampling, 0 to 1.
@@ -218,6 +219,10 @@ mod tests {
             ),
             (r#"{"model":"m","tools":[{"type":"namespace"}]}"#, "tools.0.name: Field required"),
             (r#"{"model":"m","store":"yes"}"#, "store: Input should be a valid boolean"),
+            (
+                r#"{"model":"m","max_output_tokens":-1}"#,
+                "max_output_tokens: Input should be greater than or equal to 1",
+            ),
             (r#"{"model":"m","metadata":true}"#, "metadata: Input should be a valid dictionary"),
             (r#"{"model":"m","stream_options":7}"#, "stream_options: Input should be a valid dictionary"),
             (r#"{"model":"m","input":"a","input":"b"}"#, "input: duplicate key"),

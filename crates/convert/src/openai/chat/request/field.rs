@@ -55,7 +55,7 @@ pub(super) fn check(notes: &mut Notes, asked: &Request<'_>) -> Result<(), Refusa
 fn refused(asked: &Request<'_>) -> Result<(), Refusal> {
     let spoken = |kinds: &Vec<Cow<'_, str>>| kinds.iter().any(|kind| kind != "text");
     let refused = [
-        ("n", asked.n.is_some_and(|n| n != 1), "Input should be 1: a request has one answer here"),
+        ("n", asked.n.is_some_and(|n| n.get() != 1), "Input should be 1: a request has one answer here"),
         ("logprobs", asked.logprobs == Some(true), "log probabilities are not supported by this gateway"),
         (
             "top_logprobs",
@@ -126,7 +126,7 @@ pub(super) fn thinking<'r>(notes: &mut Notes, asked: &'r Request<'_>) -> Result<
 }
 
 /// Most tokens to generate. A default makes room for the thinking that the caller asks for.
-pub(super) fn max_tokens(notes: &mut Notes, asked: &Request<'_>, options: &Options) -> Result<u64, Refusal> {
+pub(super) fn max_tokens(notes: &mut Notes, asked: &Request<'_>, options: &Options) -> u64 {
     let (at, given) = match (asked.max_completion_tokens, asked.max_tokens) {
         (Some(most), _) => ("max_completion_tokens", Some(most)),
         (None, given) => ("max_tokens", given),
@@ -134,17 +134,14 @@ pub(super) fn max_tokens(notes: &mut Notes, asked: &Request<'_>, options: &Optio
     notes.paths.note("max_tokens", at);
     let Some(given) = given else {
         let default = u64::from(options.default_max_tokens);
-        return Ok(match &asked.thinking {
+        return match &asked.thinking {
             Some(Thinking::Enabled(on)) if on.budget_tokens >= default => {
                 on.budget_tokens.saturating_add(default)
             }
             _ => default,
-        });
+        };
     };
-    if given == 0 {
-        return Err(refusal(at, "Input should be greater than or equal to 1"));
-    }
-    Ok(given)
+    given.get()
 }
 
 /// Stop sequences. One of nothing but white space is left out: OpenAI takes it, and no model here does.

@@ -1,5 +1,7 @@
 //! What of a request its response repeats.
 
+use std::num::NonZeroU64;
+
 use protocol::anthropic::response::Json;
 use protocol::openai::responses::request::{Reasoning, Request};
 use protocol::openai::responses::response::{Echo, ReasoningEcho};
@@ -33,7 +35,7 @@ fn echo(request: &Request<'_>, store: bool) -> Echo {
     Echo {
         background: false,
         instructions: own(request.instructions.as_deref()),
-        max_output_tokens: request.max_output_tokens,
+        max_output_tokens: request.max_output_tokens.map(NonZeroU64::get),
         max_tool_calls: request.max_tool_calls,
         metadata: request.metadata.as_ref().map_or_else(Json::empty_object, json),
         parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),

@@ -1,6 +1,7 @@
 //! Parameters: what is refused, what is left out, what has a place.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use protocol::anthropic::request as anthropic;
 use protocol::openai::responses::request::{Format, Request};
@@ -16,18 +17,9 @@ use crate::openai::{Notes, effort, format, refusal};
 use crate::outcome::reason;
 
 /// Most tokens to generate.
-pub(super) fn max_tokens(
-    notes: &mut Notes,
-    request: &Request<'_>,
-    options: &Options<'_>,
-) -> Result<u64, Refusal> {
-    const AT: &str = "max_output_tokens";
-    notes.paths.note("max_tokens", AT);
-    match request.max_output_tokens {
-        None => Ok(u64::from(options.default_max_tokens)),
-        Some(0) => Err(refusal(AT, "Input should be greater than or equal to 1")),
-        Some(most) => Ok(most),
-    }
+pub(super) fn max_tokens(notes: &mut Notes, request: &Request<'_>, options: &Options<'_>) -> u64 {
+    notes.paths.note("max_tokens", "max_output_tokens");
+    request.max_output_tokens.map_or_else(|| u64::from(options.default_max_tokens), NonZeroU64::get)
 }
 
 /// How the prompt is cached.
