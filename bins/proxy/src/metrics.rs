@@ -237,6 +237,7 @@ pub(crate) fn leases(refills: &Refills) {
 pub(crate) fn usage(stats: &WriterStats) {
     gauge!("outcrop_usage_queue_rows").set(stats.queued as f64);
     gauge!("outcrop_usage_spooled_rows").set(stats.spooled.saturating_sub(stats.replayed) as f64);
+    gauge!("outcrop_usage_unreadable_files").set(stats.unreadable_files as f64);
     for (outcome, count) in [
         ("written", stats.written),
         ("repeated", stats.repeated),
@@ -304,6 +305,7 @@ pub(crate) fn describe() {
         ("outcrop_target_state", "By the calls of the last minute: 1 is well, 0.5 mostly failing, 0 out."),
         ("outcrop_usage_queue_rows", "Usage rows waiting in memory."),
         ("outcrop_usage_spooled_rows", "Usage rows waiting on disk."),
+        ("outcrop_usage_unreadable_files", "Spool files that could not be brought back at the last look."),
         ("outcrop_build_info", "1, labelled with the version."),
     ] {
         describe_gauge!(name, help);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// A look at the writer's counters. All but `queued` only grow.
+/// A look at the writer's counters. All but `queued` and `unreadable_files` only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriterStats {
     /// Rows in memory now: recorded, and neither in the store nor on disk yet.
@@ -17,6 +17,9 @@ pub struct WriterStats {
     pub replayed: u64,
     /// Rows of processes that have ended, brought from disk into the store.
     pub adopted: u64,
+    /// Files of processes that have ended that could not be brought back at the last look: the disk does not give them.
+    /// They stay, for a person to see to.
+    pub unreadable_files: usize,
     /// Rows that the disk did not take when they were recorded: a kill would have lost them until the store had them.
     pub unkept: u64,
     /// Rows, or lines of a spool file, that nothing can be done with; they are kept in `rejected.jsonl`.
@@ -35,6 +38,7 @@ pub(super) struct Counters {
     pub(super) spooled: AtomicU64,
     pub(super) replayed: AtomicU64,
     pub(super) adopted: AtomicU64,
+    pub(super) unreadable_files: AtomicUsize,
     pub(super) unkept: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) lost: AtomicU64,
@@ -54,6 +58,7 @@ impl Counters {
             spooled: self.spooled.load(Relaxed),
             replayed: self.replayed.load(Relaxed),
             adopted: self.adopted.load(Relaxed),
+            unreadable_files: self.unreadable_files.load(Relaxed),
             unkept: self.unkept.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             lost: self.lost.load(Relaxed),

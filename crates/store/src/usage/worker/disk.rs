@@ -1,6 +1,6 @@
 //! What the writer's thread does with the disk.
 
-use std::{io, mem, sync::atomic::Ordering::Relaxed};
+use std::{io, mem, path::Path, sync::atomic::Ordering::Relaxed};
 
 use super::{BATCH, Counters, Leftover, Line, Place, UsageRow, Worker};
 use crate::Result;
@@ -80,44 +80,51 @@ impl Worker {
         }
     }
 
-    /// What earlier processes left, and others that died: from disk to the store, file by file.
+    /// What earlier processes left, and others that died: from disk to the store, file by file. What the disk fails at is no
+    /// fault of the store's, and costs the other files nothing: the file stays, for the next look or start to try again.
     pub(super) async fn adopt(&mut self) -> Result<()> {
         self.spool_due = false;
-        match self.adopt_files().await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                self.spool_due = true;
-                Err(error)
-            }
-            Err(error) => {
-                // No fault of the store's. The files stay; the next look or start brings another try.
-                tracing::error!(%error, "the spool directory cannot be read");
-                Ok(())
+        let files = self.spool.files().unwrap_or_else(|error| {
+            tracing::error!(%error, "the spool directory cannot be read");
+            Vec::new()
+        });
+        let mut unreadable = 0;
+        for path in files {
+            match self.adopt_file(&path).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    self.spool_due = true;
+                    return Err(error);
+                }
+                Err(error) => {
+                    unreadable += 1;
+                    tracing::error!(%error, file = %path.display(), "a file of usage rows cannot be brought back; it stays");
+                }
             }
         }
+        self.counters.unreadable_files.store(unreadable, Relaxed);
+        Ok(())
     }
 
     /// The outer failure is the disk's, the inner one the store's.
-    async fn adopt_files(&mut self) -> io::Result<Result<()>> {
-        for path in self.spool.files()? {
-            let Some(mut file) = Leftover::open(&path)? else { continue };
-            let mut brought = 0;
-            loop {
-                let lines = file.next(BATCH)?;
-                if lines.is_empty() {
-                    break;
-                }
-                let rows = self.readable(lines);
-                brought += rows.len();
-                if let Err((error, _)) = self.bring(rows, false).await {
-                    // The file is still there, whole.
-                    return Ok(Err(error));
-                }
+    async fn adopt_file(&mut self, path: &Path) -> io::Result<Result<()>> {
+        let Some(mut file) = Leftover::open(path)? else { return Ok(Ok(())) };
+        let mut brought = 0;
+        loop {
+            let lines = file.next(BATCH)?;
+            if lines.is_empty() {
+                break;
             }
-            file.remove()?;
-            Counters::add(&self.counters.adopted, brought);
-            tracing::info!(rows = brought, file = %path.display(), "usage rows brought back from disk");
+            let rows = self.readable(lines);
+            brought += rows.len();
+            if let Err((error, _)) = self.bring(rows, false).await {
+                // The file is still there, whole.
+                return Ok(Err(error));
+            }
         }
+        file.remove()?;
+        Counters::add(&self.counters.adopted, brought);
+        tracing::info!(rows = brought, file = %path.display(), "usage rows brought back from disk");
         Ok(Ok(()))
     }
 

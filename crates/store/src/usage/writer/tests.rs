@@ -391,6 +391,25 @@ async fn a_torn_line_costs_itself_alone() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_holds_up_no_younger_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, options) = (Flaky::new(), options(dir.path()));
+    let place = |age: usize| options.spool_dir.join(format!("usage-{age:020}-1-0.jsonl"));
+    // A directory, which nobody can read lines from, whatever rights they have.
+    fs::create_dir_all(place(2)).unwrap();
+    for age in [1, 3, 4] {
+        let text = serde_json::to_string(&row(&age.to_string())).unwrap();
+        fs::write(place(age), format!("{text}\n")).unwrap();
+    }
+    let (_recorder, handle) = start(&store, &options);
+    handle.flush().await;
+    assert_eq!(store.requests().await, 3);
+    let stats = handle.stop().await;
+    assert_eq!((stats.adopted, stats.unreadable_files, stats.lost), (3, 1, 0));
+    assert_eq!(files(&options.spool_dir), [place(2).file_name().unwrap().to_str().unwrap()]);
+}
+
+#[tokio::test]
 async fn one_refused_row_drops_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let store = Flaky::refusing(Some("req_00041"));
