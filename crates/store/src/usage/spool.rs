@@ -175,7 +175,8 @@ pub(super) fn lines(reader: &mut impl BufRead, most: usize) -> io::Result<Vec<Li
 impl Leftover {
     /// Opens a file to bring its rows back; `None` when another process has it, or had it and finished.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(path) {
+        // Writable, although it is only read: over NFS the exclusive lock is a byte range's, which wants that (flock(2)).
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -207,4 +208,21 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn make_private_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leftover_is_open_for_writing_so_that_it_can_be_locked_over_nfs_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut kept = Spool::new(dir.path().to_owned()).begin().unwrap();
+        kept.append(b"{}\n").unwrap();
+        assert!(Leftover::open(&kept.path).unwrap().is_none(), "its process lives");
+        let path = kept.path.clone();
+        drop(kept);
+        let leftover = Leftover::open(&path).unwrap().unwrap();
+        leftover.reader.get_ref().set_len(3).unwrap();
+    }
 }
