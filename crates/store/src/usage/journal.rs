@@ -146,27 +146,62 @@ impl Journal {
         Self { lanes, files: BTreeMap::new(), spare: Vec::new(), next_id: 0 }
     }
 
-    /// Gives every lane that has rows, or nothing, an empty file, and empties the files that are done with.
+    /// Gives every lane that has rows, or nothing, an empty file, and empties the files that are done with: those first,
+    /// because a full volume has room for a new one only then. What fails for one lane is tried for the others.
     pub(super) fn turn(&mut self, spool: &Spool) -> io::Result<()> {
         let lanes = Arc::clone(&self.lanes);
+        let mut turned = self.empty();
         for lane in &lanes.0 {
-            if lock(lane).as_ref().is_some_and(|open| open.lines == 0) {
-                continue;
-            }
-            let kept = self.spare.pop().map_or_else(|| spool.begin(), Ok)?;
-            let id = self.track(&kept);
-            let before = lock(lane).replace(Open { kept, id, lines: 0 });
-            self.fill(before);
+            let renewed = self.renew(lane, spool);
+            turned = turned.and(renewed).and(self.empty());
         }
+        turned
+    }
+
+    fn renew(&mut self, lane: &Mutex<Option<Open>>, spool: &Spool) -> io::Result<()> {
+        if lock(lane).as_ref().is_some_and(|open| open.lines == 0) {
+            return Ok(());
+        }
+        match self.spare.pop().map_or_else(|| spool.begin(), Ok) {
+            Ok(kept) => {
+                let id = self.track(&kept);
+                let before = lock(lane).replace(Open { kept, id, lines: 0 });
+                self.fill(before);
+                Ok(())
+            }
+            Err(error) => {
+                self.empty_in_place(lane).and_then(|emptied| if emptied { Ok(()) } else { Err(error) })
+            }
+        }
+    }
+
+    /// Where there is no other file for a lane, its own will do, if the store has all of it. Nobody records meanwhile.
+    fn empty_in_place(&mut self, lane: &Mutex<Option<Open>>) -> io::Result<bool> {
+        let mut lane = lock(lane);
+        let Some(open) = lane.as_mut() else { return Ok(false) };
+        if self.files.get(&open.id).is_none_or(|track| track.done != open.lines) {
+            return Ok(false);
+        }
+        open.kept.clear()?;
+        self.files.remove(&open.id);
+        (open.id, open.lines) = (self.track(&open.kept), 0);
+        Ok(true)
+    }
+
+    fn empty(&mut self) -> io::Result<()> {
+        let mut emptied = Ok(());
         for mut kept in self.finished() {
-            if self.spare.len() < lanes.0.len() {
-                kept.clear()?;
-                self.spare.push(kept);
+            if self.spare.len() < self.lanes.0.len() {
+                match kept.clear() {
+                    Ok(()) => self.spare.push(kept),
+                    // Its rows count for nothing a second time.
+                    Err(error) => emptied = Err(error),
+                }
             } else {
-                kept.remove()?;
+                emptied = emptied.and(kept.remove());
             }
         }
-        Ok(())
+        emptied
     }
 
     fn track(&mut self, kept: &Kept) -> u64 {

@@ -1,6 +1,7 @@
 //! What is on disk before an answer ends, and who brings it.
 
 use super::*;
+use crate::usage::{journal::Journal, spool::Spool};
 
 /// Notes which rows it was told of.
 #[derive(Debug, Default)]
@@ -164,6 +165,59 @@ async fn outages_amid_many_lanes_lose_and_repeat_nothing_and_every_cost_is_told_
     assert_eq!((store.requests().await, stats.written, stats.spooled - stats.replayed), (4_000, 4_000, 0));
     holder.assert_told_once_of(4_000);
     assert_eq!(files(&options.spool_dir), [""; 0]);
+}
+
+/// A directory in which no file can be made any more, while those that are there are as good as before; where they are.
+fn closed(dir: &Path) -> PathBuf {
+    let aside = dir.with_extension("aside");
+    fs::rename(dir, &aside).unwrap();
+    fs::write(dir, "in the way").unwrap();
+    aside
+}
+
+#[tokio::test]
+async fn where_no_file_can_be_made_a_lane_goes_on_with_its_own_once_the_store_has_all_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Flaky::new();
+    let (options, holder) = journaled(dir.path(), 1);
+    let (recorder, handle) = start(&store, &options);
+    handle.flush().await;
+    let aside = closed(&options.spool_dir);
+    for round in 0..3 {
+        record_many(&recorder, round * 5..round * 5 + 5);
+        assert_eq!(on_disk(&aside).len(), 5, "{round}");
+        handle.flush().await;
+        assert_eq!(on_disk(&aside), [""; 0], "{round}");
+    }
+    let stats = handle.stop().await;
+    assert_eq!((stats.written, stats.repeated, stats.unkept, stats.lost), (15, 0, 0, 0));
+    holder.assert_told_once_of(15);
+}
+
+#[test]
+fn where_no_file_can_be_made_those_that_are_done_with_are_emptied_all_the_same_and_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::new(dir.path().join("spool"));
+    let lanes = Arc::new(Lanes::new(1));
+    let mut journal = Journal::new(Arc::clone(&lanes));
+    let record = |id: &str| lanes.keep(row(id), |_, place| place.unwrap());
+    journal.turn(&spool).unwrap();
+    let first = record("first");
+    journal.took(first);
+    journal.turn(&spool).unwrap();
+    let second = record("second");
+    journal.took(second);
+    let aside = closed(&dir.path().join("spool"));
+    // Nothing is done with, so there is no other file.
+    journal.turn(&spool).unwrap_err();
+    assert_eq!(on_disk(&aside), ["first", "second"]);
+    journal.done(first);
+    journal.turn(&spool).unwrap();
+    assert_eq!(on_disk(&aside), ["second"]);
+    record("third");
+    journal.done(second);
+    journal.turn(&spool).unwrap();
+    assert_eq!(on_disk(&aside), ["third"]);
 }
 
 #[tokio::test]
