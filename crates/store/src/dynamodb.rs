@@ -355,7 +355,7 @@ impl Store for DynamoDb {
 
     async fn put_turn(&self, turn: &StoredTurn) -> Result<()> {
         let turn = turn.clone();
-        self.call(|db| async move { turns::put(&db, &turn).await }).await
+        self.call(|db| async move { turns::put(&db, turn).await }).await
     }
 
     async fn turn(&self, id: &str, key_id: &KeyId, now: Timestamp) -> Result<Option<StoredTurn>> {

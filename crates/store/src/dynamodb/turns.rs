@@ -2,17 +2,23 @@
 //!
 //! An item holds 400 KB, an answer more: it is compressed and cut into chunks, which are written, and removed, in one
 //! transaction. The first one says whose it is, until when, and how many there are.
+//!
+//! Compressing takes milliseconds: it is done beside the thread that everybody's calls run on.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    mem,
+};
 
 use aws_sdk_dynamodb::{
     primitives::Blob,
-    types::{Delete, Put},
+    types::{AttributeValue, Delete, Put},
 };
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
+use tokio::task;
 
 use super::{
-    Db, failure,
+    Db, failure, gone,
     item::{Item, broken, number, read_number, read_text, second, text},
     keys::incomplete,
     tables::RESPONSE_CONTEXT,
@@ -37,16 +43,17 @@ const CREATED_AT: &str = "created_at";
 const UNTIL: &str = "until_millis";
 const EXPIRES_AT: &str = "expires_at";
 
-pub(super) async fn put(db: &Db, turn: &StoredTurn) -> Result<()> {
+pub(super) async fn put(db: &Db, mut turn: StoredTurn) -> Result<()> {
     turn.check()?;
-    let packed = packed(&turn.payload)?;
+    let payload = mem::take(&mut turn.payload);
+    let packed = packed(payload).await?;
     let chunks: Vec<_> = packed.chunks(CHUNK_BYTES).collect();
     let mut items = Vec::with_capacity(chunks.len());
     for (at, chunk) in chunks.iter().enumerate() {
         let put = Put::builder()
             .table_name(db.names.of(&RESPONSE_CONTEXT))
             .set_item(Some(place(&turn.id, at)))
-            .item(PAYLOAD, aws_sdk_dynamodb::types::AttributeValue::B(Blob::new(*chunk)))
+            .item(PAYLOAD, AttributeValue::B(Blob::new(*chunk)))
             // Rounded up: what is removed early would be missed.
             .item(EXPIRES_AT, second(turn.expires_at.plus_millis(999)));
         let put = if at == 0 {
@@ -76,17 +83,13 @@ pub(super) async fn get(db: &Db, id: &str, key_id: &KeyId, now: Timestamp) -> Re
     if !head.is_there(key_id, now) || head.chunks != chunks.len() {
         return Ok(None);
     }
-    let mut packed = Vec::new();
-    for chunk in &chunks {
-        let part = chunk.get(PAYLOAD).and_then(|value| value.as_b().ok()).ok_or_else(|| broken(PAYLOAD))?;
-        packed.extend_from_slice(part.as_ref());
-    }
+    let payload = unpacked(chunks).await?;
     Ok(Some(StoredTurn {
         id: id.to_owned(),
         key_id: key_id.clone(),
         created_at: head.created_at,
         expires_at: head.until,
-        payload: unpacked(&packed)?,
+        payload,
     }))
 }
 
@@ -165,19 +168,70 @@ async fn read(db: &Db, id: &str) -> Result<Vec<Item>> {
     }
 }
 
-fn packed(payload: &str) -> Result<Vec<u8>> {
-    let failed = |error| Error::invalid("an answer that cannot be compressed").caused_by(error);
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(payload.as_bytes()).map_err(failed)?;
-    encoder.finish().map_err(failed)
+async fn packed(payload: String) -> Result<Vec<u8>> {
+    aside(move || {
+        let failed = |error| Error::invalid("an answer that cannot be compressed").caused_by(error);
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(payload.as_bytes()).map_err(failed)?;
+        encoder.finish().map_err(failed)
+    })
+    .await
 }
 
-fn unpacked(packed: &[u8]) -> Result<String> {
-    let mut payload = String::new();
-    let most = u64::try_from(StoredTurn::MOST_BYTES).unwrap_or(u64::MAX);
-    ZlibDecoder::new(packed)
-        .take(most)
-        .read_to_string(&mut payload)
-        .map_err(|error| broken(PAYLOAD).caused_by(error))?;
-    Ok(payload)
+async fn unpacked(chunks: Vec<Item>) -> Result<String> {
+    aside(move || {
+        let mut packed = Vec::new();
+        for chunk in &chunks {
+            let part =
+                chunk.get(PAYLOAD).and_then(|value| value.as_b().ok()).ok_or_else(|| broken(PAYLOAD))?;
+            packed.extend_from_slice(part.as_ref());
+        }
+        let mut payload = String::new();
+        let most = u64::try_from(StoredTurn::MOST_BYTES).unwrap_or(u64::MAX);
+        ZlibDecoder::new(&packed[..])
+            .take(most)
+            .read_to_string(&mut payload)
+            .map_err(|error| broken(PAYLOAD).caused_by(error))?;
+        Ok(payload)
+    })
+    .await
+}
+
+/// Has something done that takes time and waits for nothing.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    task::spawn_blocking(work).await.unwrap_or_else(|_| Err(gone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::ready, pin::pin, sync::mpsc};
+
+    use super::*;
+
+    /// What `work` comes to. Nothing can be done beside the thread until it has been left to others once.
+    async fn beside_others<T>(work: impl Future<Output = T>) -> T {
+        let (begin, may_begin) = mpsc::channel();
+        let before = task::spawn_blocking(move || may_begin.recv());
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            _ = &mut work => panic!("done on the thread that serves everybody"),
+            () = ready(()) => {}
+        }
+        begin.send(()).unwrap();
+        before.await.unwrap().unwrap();
+        work.await
+    }
+
+    #[test]
+    fn an_answer_is_packed_and_unpacked_beside_the_thread_that_serves_everybody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let packed = beside_others(packed("tell me more ".repeat(1_000))).await.unwrap();
+            assert!(packed.len() < 1_000, "{}", packed.len());
+            let item = |part: &[u8]| Item::from([(PAYLOAD.to_owned(), AttributeValue::B(Blob::new(part)))]);
+            let payload = beside_others(unpacked(packed.chunks(20).map(item).collect())).await.unwrap();
+            assert!(payload == "tell me more ".repeat(1_000));
+        });
+    }
 }
