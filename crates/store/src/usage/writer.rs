@@ -10,12 +10,17 @@
 use std::{
     fmt, io,
     path::PathBuf,
+    slice,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{
+    Notify,
+    mpsc::{self, error::SendError},
+    oneshot,
+};
 
 use super::{
     UsageRow, WriterStats,
@@ -76,6 +81,7 @@ pub struct Recorder {
     queue: mpsc::UnboundedSender<Message>,
     counters: Arc<Counters>,
     lanes: Arc<Lanes>,
+    leases: Option<Arc<dyn LeaseHolder>>,
     /// Wakes the thread before its next round: a full queue, or somebody who waits.
     urgent: Arc<Notify>,
     crowded: usize,
@@ -88,7 +94,7 @@ impl Recorder {
     pub fn record(&self, row: UsageRow) {
         let queued = self.counters.queued.fetch_add(1, Relaxed);
         if queued >= self.last_limit {
-            self.lost();
+            self.lost(&row);
         } else {
             self.lanes.keep(row, |row, place| self.hand_on(row, place));
         }
@@ -105,20 +111,22 @@ impl Recorder {
             }
             None
         });
-        if self.queue.send(Message::Row(Box::new(row), place)).is_ok() {
-            return;
-        }
+        let Err(SendError(refused)) = self.queue.send(Message::Row(Box::new(row), place)) else { return };
         // The writer has ended; what is on disk is found at the next start.
         if place.is_some() {
             self.counters.queued.fetch_sub(1, Relaxed);
             Counters::add(&self.counters.spooled, 1);
-        } else {
-            self.lost();
+        } else if let Message::Row(row, _) = refused {
+            self.lost(&row);
         }
     }
 
-    fn lost(&self) {
+    fn lost(&self, row: &UsageRow) {
         self.counters.queued.fetch_sub(1, Relaxed);
+        // Or its cost would lie on the lease for ever.
+        if let Some(holder) = &self.leases {
+            holder.booked(slice::from_ref(row), None);
+        }
         // The first, the second, the fourth … so that a flood of losses does not drown the log.
         let lost = self.counters.lost.fetch_add(1, Relaxed) + 1;
         if lost.is_power_of_two() {
@@ -156,6 +164,7 @@ impl Writer {
         let crowded = options.queue_rows.div_ceil(2).max(1);
         let urgent = Arc::new(Notify::new());
         let lanes = Arc::new(Lanes::new(options.lanes));
+        let leases = options.leases.clone();
         let worker = Worker::new(
             store,
             options,
@@ -168,7 +177,7 @@ impl Writer {
             .name("usage-writer".to_owned())
             .spawn(move || runtime.block_on(worker.run()))
             .map_err(failed)?;
-        let recorder = Recorder { queue, counters, lanes, urgent, crowded, last_limit };
+        let recorder = Recorder { queue, counters, lanes, leases, urgent, crowded, last_limit };
         Ok((recorder.clone(), WriterHandle { recorder, thread }))
     }
 }

@@ -238,3 +238,24 @@ async fn without_a_directory_rows_are_written_all_the_same_and_that_is_told() {
     assert_eq!((stats.written, stats.lost), (7, 0));
     holder.assert_told_once_of(7);
 }
+
+#[tokio::test]
+async fn the_cost_of_what_is_lost_is_told_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Flaky::new();
+    let (options, holder) = journaled(dir.path(), 1);
+    fs::write(&options.spool_dir, "in the way").unwrap();
+    store.go_away();
+    let (recorder, handle) = start(&store, &options);
+    record_many(&recorder, 0..1_000);
+    handle.flush().await;
+    assert_eq!(handle.stats().lost, 600);
+    holder.assert_told_once_of(600);
+    store.come_back();
+    handle.flush().await;
+    holder.assert_told_once_of(1_000);
+    assert_eq!(handle.stop().await.lost, 600);
+    record_many(&recorder, 1_000..1_002);
+    assert_eq!(recorder.stats().lost, 602);
+    holder.assert_told_once_of(1_002);
+}
