@@ -12,7 +12,7 @@ use super::{
     transact,
 };
 use crate::{
-    Error, ErrorKind, RateAsk, RateDrawn, Result, Timestamp,
+    Error, ErrorKind, KeyId, Rate, RateAsk, RateDrawn, Result, Timestamp,
     rate::{self, RateState},
 };
 
@@ -34,13 +34,14 @@ pub(super) async fn draw(db: &Db, ask: &RateAsk) -> Result<RateDrawn> {
     Err(Error::new(ErrorKind::Unavailable, "DynamoDB, drawing from a limit: others were always faster"))
 }
 
-fn place(ask: &RateAsk) -> [(String, AttributeValue); 2] {
-    [("pk".to_owned(), text(ask.key_id.as_str())), ("sk".to_owned(), text(format!("rate#{}", ask.rate)))]
+/// Where the bucket of a key's limit is.
+pub(super) fn place(key_id: &KeyId, rate: Rate) -> [(String, AttributeValue); 2] {
+    [("pk".to_owned(), text(key_id.as_str())), ("sk".to_owned(), text(format!("rate#{rate}")))]
 }
 
 /// The bucket and its version. One whose TTL has passed is full, whether it is there or not.
 async fn read(db: &Db, ask: &RateAsk) -> Result<Option<(RateState, u64)>> {
-    let Some(item) = db.get(&LEDGER, place(ask).into()).await? else { return Ok(None) };
+    let Some(item) = db.get(&LEDGER, place(&ask.key_id, ask.rate).into()).await? else { return Ok(None) };
     // Beyond the digits of a number of DynamoDB's, hence text.
     let state = RateState {
         limit: read_text(&item, "full")?.parse().map_err(|_| broken("full"))?,
@@ -54,7 +55,7 @@ async fn read(db: &Db, ask: &RateAsk) -> Result<Option<(RateState, u64)>> {
 /// False when somebody else has written meanwhile.
 async fn write(db: &Db, ask: &RateAsk, state: &RateState, read: Option<u64>) -> Result<bool> {
     let kept = Timestamp::now().plus_millis(state.fills_in().saturating_add(Timestamp::DAY_MILLIS));
-    let mut item: Item = place(ask).into();
+    let mut item: Item = place(&ask.key_id, ask.rate).into();
     item.extend(
         [
             ("full", text(state.limit.to_string())),

@@ -10,10 +10,11 @@ use super::{
     Db,
     item::{Item, broken, number, read_number, read_text, second, text},
     keys::{hash_pk, id_pk, incomplete, json, located, record},
-    tables::API_KEYS,
+    rate,
+    tables::{API_KEYS, LEDGER},
     transact::{self, Outcome},
 };
-use crate::{Error, ErrorKind, KeyHash, KeyId, KeyRecord, Result, Timestamp};
+use crate::{Error, ErrorKind, KeyHash, KeyId, KeyRecord, Rate, Result, Timestamp};
 
 const HOME: &str = "home";
 const PRESENT: &str = "present";
@@ -147,6 +148,12 @@ pub(super) async fn delete(db: &Db, key_id: &KeyId) -> Result<()> {
         for hash in older(&found).keys().map(String::as_str).chain(read_text(&found, PRESENT)) {
             items.push(remove(&table, hash, None)?);
         }
+        for rate in Rate::ALL {
+            let bucket = Delete::builder().table_name(db.names.of(&LEDGER));
+            let bucket =
+                bucket.set_key(Some(rate::place(key_id, rate).into())).build().map_err(incomplete)?;
+            items.push(transact::delete(bucket));
+        }
         match transact::write(&db.clients.writes, "deleting a key", &items).await? {
             Outcome::Written => return Ok(()),
             // Somebody changed it, or deleted it too.
@@ -166,7 +173,7 @@ fn remove(table: &str, pk: &str, version: Option<u64>) -> Result<TransactWriteIt
             .expression_attribute_values(":version", number(version)),
     };
     let delete = delete.build().map_err(incomplete)?;
-    Ok(TransactWriteItem::builder().delete(delete).build())
+    Ok(transact::delete(delete))
 }
 
 fn missing(key_id: &KeyId) -> Error {
