@@ -125,9 +125,13 @@ impl Keys {
     /// older key after a rotation, if that was made longer ago than the TTL or the new key has been used here.
     pub(crate) async fn find(&self, hash: KeyHash, address: IpAddr, now: Now) -> Result<Arc<Caller>, Denial> {
         let is_fresh = |fetched: Instant| now.mono.saturating_duration_since(fetched) < self.ttl;
-        let remembered = self.cache.get(&hash);
+        let holds = |entry: &Entry| is_fresh(entry.fetched) && !entry.is_outdated();
+        let remembered = match self.cache.get(&hash) {
+            Some(stale) if !holds(&stale) => self.catch_up(hash, stale),
+            remembered => remembered,
+        };
         let entry = match remembered {
-            Some(entry) if is_fresh(entry.fetched) && !entry.is_outdated() => entry,
+            Some(entry) if holds(&entry) => entry,
             None if self.unknown.get(&hash).is_some_and(is_fresh) => return Err(Denial::InvalidKey),
             Some(stale) => self.refresh(hash, stale, now).await?,
             None => {
@@ -172,6 +176,23 @@ impl Keys {
         });
         newest.fetch_max(record.version, Ordering::Relaxed);
         newest
+    }
+
+    /// What is remembered, with the answer that came when nobody waited for it any more. It may be too old to go by, but it is
+    /// newer; without it a store that always answers, and always a little late, would count as one that is away.
+    /// `None` where the store did not know the key.
+    fn catch_up(&self, hash: KeyHash, stale: Arc<Entry>) -> Option<Arc<Entry>> {
+        let asked = stale.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let late = asked.and_then(|asked| {
+            let answer = asked.answer.borrow().clone().filter(|answer| answer.is_ok())?;
+            Some((asked.begun, asked.known, answer))
+        });
+        match late {
+            Some((begun, known, answer)) if begun > stale.fetched => {
+                self.learn(hash, &answer, begun, Some(known)).ok().flatten()
+            }
+            _ => Some(stale),
+        }
     }
 
     /// A record that has had its time, as the store now has it; as it was where the store says nothing, for the grace time.
@@ -238,7 +259,12 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use store::contract::sample;
+
     use super::*;
+    use crate::slow::Slow;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
     #[tokio::test]
     async fn an_answer_is_as_old_as_its_question_and_a_failure_is_none() {
@@ -255,5 +281,31 @@ mod tests {
         tell.send_replace(None);
         drop(tell);
         assert!(!asked.counts(begun, ttl), "nobody is left to give it");
+    }
+
+    /// A request every ten seconds, to a store that always answers, after more than anybody's patience.
+    #[tokio::test]
+    async fn a_store_that_is_always_late_is_heard_all_the_same() {
+        let store = Arc::new(Slow::new());
+        let (ttl, grace) = (Duration::from_secs(5), Duration::from_mins(5));
+        let keys =
+            Keys::new(Arc::clone(&store) as Arc<dyn Store>, 100, ttl, grace, RateConfig::default());
+        let (mono, wall) = (Instant::now(), sample::noon());
+        let at = |seconds| Now { wall, mono: mono + Duration::from_secs(seconds) };
+        for n in 1..=2 {
+            store.put_new_key(&sample::hash(n), &sample::record(n)).await.unwrap();
+        }
+        let find = async |n, seconds| keys.find(sample::hash(n), HERE, at(seconds)).await.map(|_| ());
+        assert_eq!((find(1, 0).await, find(2, 0).await), (Ok(()), Ok(())));
+        store.slow_down("key_by_hash", PATIENCE + Duration::from_millis(50));
+        store.update_key(&KeyRecord { is_active: false, ..sample::record(1) }).await.unwrap();
+        store.delete_key(&sample::record(2).key_id).await.unwrap();
+        for n in 1..=2 {
+            assert_eq!(find(n, 10).await, Ok(()), "as it was, while the answer is on its way");
+        }
+        tokio::time::sleep(PATIENCE).await;
+        for n in 1..=2 {
+            assert_eq!(find(n, 20).await, Err(Denial::InvalidKey), "{n}");
+        }
     }
 }

@@ -27,6 +27,8 @@ mod parts;
 mod price;
 mod purse;
 mod rate;
+#[cfg(test)]
+mod slow;
 mod sync;
 mod tables;
 mod tier;
