@@ -37,6 +37,10 @@ use crate::ways::Cooling;
 
 /// After the error events: time for them to leave.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// To give back what is left of budgets and limits: one call of a store that is slow. What is not given back in that time comes
+/// back by itself.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// Why the gateway cannot start or run.
 #[derive(Debug)]
 pub enum StartError {
@@ -200,8 +204,13 @@ impl Gate {
         let booked = usage.stop().await;
         // Extended until the last row was booked.
         tending.abort();
-        budgets.close(Timestamp::now()).await;
-        shared.policy.close_limits(Now::read()).await;
+        let closing =
+            async { tokio::join!(budgets.close(Timestamp::now()), shared.policy.close_limits(Now::read())) };
+        if tokio::time::timeout(CLOSING, closing).await.is_err() {
+            tracing::warn!(
+                "the store does not take back what is left of budgets and limits; leases end by themselves"
+            );
+        }
         tracing::info!(usage_rows = booked.written, lost = booked.lost, "outcrop-proxy has stopped");
         if let Some(simulator) = simulator {
             simulator.stop().await;
@@ -356,15 +365,25 @@ async fn serve_metrics(server: Server, shared: Arc<Shared>) {
     }
 }
 
-/// Looks after what this gateway has of the keys' budgets and limits.
+/// Looks after what this gateway has of the keys' budgets and limits: each by itself, because a lease that nobody extends
+/// ends, whatever the others wait for.
 async fn tend(shared: Arc<Shared>) {
-    let budgets = shared.policy.budgets();
-    let mut pace = tokio::time::interval(budgets.pace());
+    let (policy, budgets) = (&shared.policy, shared.policy.budgets());
+    let pace = budgets.pace();
+    tokio::join!(
+        at_a_pace(pace, || budgets.extend(Timestamp::now())),
+        at_a_pace(pace, || budgets.renew(Timestamp::now())),
+        at_a_pace(pace, || budgets.tell(Timestamp::now())),
+        at_a_pace(pace, || policy.tend_limits(Now::read())),
+    );
+}
+
+async fn at_a_pace<F: Future<Output = ()>>(pace: Duration, work: impl Fn() -> F) {
+    let mut pace = tokio::time::interval(pace);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         pace.tick().await;
-        budgets.tend(Timestamp::now()).await;
-        shared.policy.tend_limits(Now::read()).await;
+        work().await;
     }
 }
 

@@ -4,22 +4,27 @@
 //! request a key at a time, in a task of its own: the answer is credited also when the caller has left meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt as _, future, stream};
 use store::{
     Allowance, BudgetAsk, BudgetGrant, BudgetPlan, KeyId, KeyRecord, LeaseHolder, PaidBy, Period, PicoUsd,
     Store, Timestamp, UsageRow,
 };
+use tokio::sync::OwnedMutexGuard;
 
 use crate::alert::{self, Alert};
+use crate::patience::in_time;
 use crate::purse::{Begun, Care, Hold, Purse};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Denial, Now, Unchecked};
 
 /// How often the store is asked for one request.
 const TRIES: usize = 10;
+/// Leases that are renewed at a time.
+const AT_ONCE: usize = 16;
 
 /// How budgets are shared and watched.
 #[derive(Clone)]
@@ -182,10 +187,16 @@ impl Budgets {
         if let Some(hold) = purse.hold(&plan.at(now.wall), amount.0, now) {
             return Ok(hold);
         }
-        let (own, before) = (Arc::clone(self), purse.news());
-        let (purse, plan) = (Arc::clone(purse), Arc::clone(plan));
-        let task = tokio::spawn(async move { own.ask_and_hold(&purse, &plan, amount.0, before, now).await });
-        task.await.unwrap_or(Err(Denial::StoreAway(Unchecked::Budget)))
+        let before = purse.news();
+        let asked = async {
+            let turn = Arc::clone(&purse.turn).lock_owned().await;
+            let (own, purse, plan) = (Arc::clone(self), Arc::clone(purse), Arc::clone(plan));
+            let held = async move { own.ask_and_hold(&purse, &plan, amount.0, before, now, turn).await };
+            // Goes on to its end when nobody waits any more: what comes late is credited, and until then nobody else asks.
+            tokio::spawn(held).await
+        };
+        let held = in_time(asked, || purse.news()).await;
+        held.and_then(Result::ok).unwrap_or(Err(Denial::StoreAway(Unchecked::Budget)))
     }
 
     async fn ask_and_hold(
@@ -195,8 +206,8 @@ impl Budgets {
         amount: u128,
         before: u64,
         now: Now,
+        _turn: OwnedMutexGuard<()>,
     ) -> Result<Hold, Denial> {
-        let _turn = purse.turn.lock().await;
         let allowance = plan.at(now.wall);
         // Somebody else may have asked meanwhile, and brought enough for all or a no for all.
         if let Some(hold) = purse.hold(&allowance, amount, now) {
@@ -271,44 +282,56 @@ impl Budgets {
         Refills { granted, refused, failed }
     }
 
-    /// How often [`Budgets::tend`] is due.
+    /// How often [`Budgets::extend`], [`Budgets::renew`] and [`Budgets::tell`] are due, each by itself.
     pub fn pace(&self) -> Duration {
         (self.terms.ttl / 5).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 
-    /// Looks after all leases: extends those in use, renews those that run low, gives back those that nobody uses.
-    pub async fn tend(&self, now: Timestamp) {
-        let purses: Vec<_> = self.purses().values().cloned().collect();
-        let news = purses.iter().flat_map(|purse| purse.untold()).collect();
-        let (mut extend, mut rest) = (Vec::new(), Vec::new());
-        for purse in purses {
-            let care = purse.care(now);
-            if care == Care::Nothing {
-                continue;
-            }
-            // Somebody who asks at this moment takes care of it.
-            let Ok(turn) = Arc::clone(&purse.turn).try_lock_owned() else { continue };
-            if care == Care::Extend { extend.push((purse, turn)) } else { rest.push((purse, turn, care)) }
-        }
-        self.extend(&extend, now).await;
-        drop(extend);
-        for (purse, _turn, care) in rest {
-            let done = match care {
-                Care::Nothing | Care::Extend => true,
-                Care::Renew => self.ask(&purse, &purse.plan(), 0, now).await.is_ok(),
-                Care::GiveBack => self.give_back(&purse).await,
-            };
-            // The store is away: what is in use is more urgent next time.
-            if !done {
-                break;
-            }
-        }
+    fn all(&self) -> Vec<Arc<Purse>> {
+        self.purses().values().cloned().collect()
+    }
+
+    /// Extends the leases that are in use and end soon. Nothing else may come before it: one that ends is there for others,
+    /// whatever of it is held.
+    pub async fn extend(&self, now: Timestamp) {
+        let ending = self.all().into_iter().filter(|purse| purse.care(now) == Care::Extend);
+        // Somebody who asks at this moment takes care of it.
+        let mine =
+            |purse: Arc<Purse>| Arc::clone(&purse.turn).try_lock_owned().ok().map(|turn| (purse, turn));
+        let leases: Vec<_> = ending.filter_map(mine).collect();
+        self.extend_all(&leases, now).await;
+    }
+
+    /// Renews the leases that run low and gives back those that nobody uses, some at a time.
+    pub async fn renew(&self, now: Timestamp) {
+        let away = AtomicBool::new(false);
+        let renewals = self.all().into_iter().map(|purse| self.renew_one(purse, now, &away));
+        stream::iter(renewals).buffer_unordered(AT_ONCE).for_each(|()| future::ready(())).await;
         self.purses().retain(|_, purse| Arc::strong_count(purse) > 1 || !purse.is_idle(now));
-        // Last: leases are more urgent.
+    }
+
+    async fn renew_one(&self, purse: Arc<Purse>, now: Timestamp, away: &AtomicBool) {
+        let care = purse.care(now);
+        // The store is away: the next time will do.
+        if matches!(care, Care::Nothing | Care::Extend) || away.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(_turn) = purse.turn.try_lock() else { return };
+        let done = match care {
+            Care::Nothing | Care::Extend => true,
+            Care::Renew => self.ask(&purse, &purse.plan(), 0, now).await.is_ok(),
+            Care::GiveBack => self.give_back(&purse).await,
+        };
+        away.fetch_or(!done, Ordering::Relaxed);
+    }
+
+    /// Tells what shares of budgets were reached.
+    pub async fn tell(&self, now: Timestamp) {
+        let news = self.all().iter().flat_map(|purse| purse.untold()).collect();
         alert::tell(self.store.as_ref(), &self.terms.alert, news, now).await;
     }
 
-    async fn extend(&self, leases: &[(Arc<Purse>, tokio::sync::OwnedMutexGuard<()>)], now: Timestamp) {
+    async fn extend_all(&self, leases: &[(Arc<Purse>, OwnedMutexGuard<()>)], now: Timestamp) {
         if leases.is_empty() {
             return;
         }
@@ -339,10 +362,8 @@ impl Budgets {
     /// Gives back what is left, when everything is booked, and tells what is still to be told. What waits on disk keeps its
     /// lease until that ends.
     pub async fn close(&self, now: Timestamp) {
-        let purses: Vec<_> = self.purses().values().cloned().collect();
-        let news = purses.iter().flat_map(|purse| purse.untold()).collect();
-        alert::tell(self.store.as_ref(), &self.terms.alert, news, now).await;
-        for purse in purses {
+        self.tell(now).await;
+        for purse in self.all() {
             let _turn = purse.turn.lock().await;
             if !self.give_back(&purse).await {
                 return;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::{Rate, RateAsk, Store};
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinSet;
 
 use crate::gauge::{Gauge, Gauges, Limits, Missed, Permit, Rates, Short, Want};
 use crate::meter::{Begun, Meter};
+use crate::patience::in_time;
 use crate::{Denial, Now, Unchecked};
 
 /// How often the store is asked for one request.
@@ -68,9 +70,22 @@ impl Gauges {
             Err(Missed::Denied(denial)) => return Err(denial),
             Err(Missed::Short(short)) => short,
         };
-        let (own, gauge, limits) = (Arc::clone(self), Arc::clone(gauge), *limits);
-        let task = tokio::spawn(async move { own.draw_and_take(&gauge, &limits, want, short, now).await });
-        task.await.unwrap_or(Err(Denial::StoreAway(Unchecked::Limit)))
+        let asked = async {
+            let turn = Arc::clone(&gauge.turn).lock_owned().await;
+            let (own, gauge, limits) = (Arc::clone(self), Arc::clone(gauge), *limits);
+            // Goes on to its end when nobody waits any more: what comes late is credited, and until then nobody else asks.
+            tokio::spawn(async move { own.draw_and_take(&gauge, &limits, want, short, now, turn).await })
+                .await
+        };
+        if let Some(taken) = in_time(asked, || gauge.ended()).await {
+            return taken.unwrap_or(Err(Denial::StoreAway(Unchecked::Limit)));
+        }
+        // As when it is away: what was drawn may be used on credit.
+        gauge.with(short.rate, Meter::away);
+        gauge.take(limits, want, now.mono).map_err(|missed| match missed {
+            Missed::Denied(denial) => denial,
+            Missed::Short(_) => Denial::StoreAway(Unchecked::Limit),
+        })
     }
 
     async fn draw_and_take(
@@ -80,8 +95,8 @@ impl Gauges {
         want: Want,
         first: Short,
         now: Now,
+        _turn: OwnedMutexGuard<()>,
     ) -> Result<(Permit, Rates), Denial> {
-        let _turn = gauge.turn.lock().await;
         // Others may take what was drawn before we can, and a request may be short of two limits.
         for _ in 0..TRIES {
             let short = match gauge.take(limits, want, now.mono) {
@@ -146,16 +161,28 @@ impl Gauges {
     }
 
     /// Gives everything back.
-    pub(crate) async fn close(&self, now: Now) {
+    pub(crate) async fn close(self: &Arc<Self>, now: Now) {
+        let mut calls = JoinSet::new();
         for gauge in self.all() {
-            let _turn = gauge.turn.lock().await;
-            for rate in Rate::ALL {
-                let Some(begun) = gauge.with(rate, |meter| meter.leave(now.mono)) else { continue };
-                if self.draw(&gauge, rate, &begun, now).await.is_err() {
-                    return;
-                }
+            let own = Arc::clone(self);
+            calls.spawn(async move { own.leave(&gauge, now).await });
+            // The store is away; what was drawn is refilled by time.
+            if calls.len() >= AT_ONCE && !calls.join_next().await.is_some_and(|done| done.unwrap_or(false)) {
+                break;
             }
         }
+        while calls.join_next().await.is_some() {}
+    }
+
+    async fn leave(&self, gauge: &Gauge, now: Now) -> bool {
+        let _turn = gauge.turn.lock().await;
+        for rate in Rate::ALL {
+            let Some(begun) = gauge.with(rate, |meter| meter.leave(now.mono)) else { continue };
+            if self.draw(gauge, rate, &begun, now).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 }
 

@@ -161,7 +161,8 @@ struct Used {
     counts: Meter,
     tokens: Meter,
     open: u32,
-    /// Asks that had no answer.
+    /// Asks that have ended, and those of them that had no answer.
+    ended: u64,
     failed: u64,
 }
 
@@ -231,7 +232,8 @@ impl Gauge {
     /// `meter` makes a limit of a window.
     fn new(key_id: KeyId, window: Duration, meter: impl Fn(Duration) -> Meter) -> Self {
         let requests = meter(window);
-        let used = Used { runs: requests, counts: requests, tokens: meter(MINUTE), open: 0, failed: 0 };
+        let used =
+            Used { runs: requests, counts: requests, tokens: meter(MINUTE), open: 0, ended: 0, failed: 0 };
         Self { key_id, used: Mutex::new(used), turn: Arc::default() }
     }
 
@@ -268,6 +270,11 @@ impl Gauge {
         Ok((Permit { gauge: Some(Arc::clone(self)), want, request: requests.is_some(), tokens }, rates))
     }
 
+    /// How many asks have ended.
+    pub(crate) fn ended(&self) -> u64 {
+        self.lock().ended
+    }
+
     /// How many asks have failed.
     pub(crate) fn failed(&self) -> u64 {
         self.lock().failed
@@ -281,6 +288,7 @@ impl Gauge {
     /// An ask has ended.
     pub(crate) fn end(&self, rate: Rate, begun: &Begun, answer: Option<&RateDrawn>) {
         let mut used = self.lock();
+        used.ended += 1;
         used.failed += u64::from(answer.is_none());
         used.meter(rate).end(begun, answer);
     }

@@ -288,8 +288,7 @@ mod tests {
     async fn a_store_that_is_always_late_is_heard_all_the_same() {
         let store = Arc::new(Slow::new());
         let (ttl, grace) = (Duration::from_secs(5), Duration::from_mins(5));
-        let keys =
-            Keys::new(Arc::clone(&store) as Arc<dyn Store>, 100, ttl, grace, RateConfig::default());
+        let keys = Keys::new(Arc::clone(&store) as Arc<dyn Store>, 100, ttl, grace, RateConfig::default());
         let (mono, wall) = (Instant::now(), sample::noon());
         let at = |seconds| Now { wall, mono: mono + Duration::from_secs(seconds) };
         for n in 1..=2 {

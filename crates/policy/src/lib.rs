@@ -24,6 +24,7 @@ pub mod glob;
 mod keys;
 mod meter;
 mod parts;
+mod patience;
 mod price;
 mod purse;
 mod rate;

@@ -243,6 +243,13 @@ impl Meter {
         Some(share.begin(0, share.pot, false, at))
     }
 
+    /// The store says nothing. The ask may still end.
+    pub(crate) fn away(&mut self) {
+        if let Some(share) = &mut self.share {
+            share.away = true;
+        }
+    }
+
     /// The ask has ended.
     pub(crate) fn end(&mut self, begun: &Begun, answer: Option<&RateDrawn>) {
         let Some(share) = &mut self.share else { return };

@@ -55,7 +55,10 @@ impl World {
         let (before, need) = (purse.news(), u128::from(amount));
         let answer = match purse.hold(&self.plan.at(now.wall), need, now) {
             Some(hold) => Ok(hold),
-            None => block_on(budgets.ask_and_hold(&purse, &self.plan, need, before, now)),
+            None => block_on(async {
+                let turn = Arc::clone(&purse.turn).lock_owned().await;
+                budgets.ask_and_hold(&purse, &self.plan, need, before, now, turn).await
+            }),
         };
         match answer {
             Ok(hold) => {
@@ -92,7 +95,11 @@ impl World {
     }
 
     fn tend(&self, n: usize, at: i64) {
-        block_on(self.gateways[n].0.tend(start().plus_millis(at)));
+        let (budgets, now) = (&self.gateways[n].0, start().plus_millis(at));
+        block_on(async {
+            budgets.extend(now).await;
+            budgets.renew(now).await;
+        });
         assert!(self.used(at) <= LIMIT.into());
     }
 

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use store::{Bucket, BudgetLimits, ByPeriod, Memory, NewKey, contract::sample};
 
 use super::*;
+use crate::patience::SILENCE;
+use crate::slow::{HANGS, Slow};
 
 const LIMIT: u128 = 1_000;
 
@@ -113,8 +115,12 @@ impl Fleet {
         grant.leased.0 + grant.spent.daily.0
     }
 
+    /// The three that a gateway runs each by itself.
     async fn tend(&self, n: usize) {
-        self.replicas[n].budgets.tend(self.now().wall).await;
+        let (budgets, now) = (&self.replicas[n].budgets, self.now().wall);
+        budgets.extend(now).await;
+        budgets.renew(now).await;
+        budgets.tell(now).await;
     }
 }
 
@@ -128,7 +134,7 @@ pub(super) fn row(record: &KeyRecord, number: u32, ts: Timestamp, cost: u128) ->
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 #[derive(Debug, Clone)]
@@ -388,4 +394,78 @@ async fn after_a_reset_the_whole_budget_can_be_spent_and_refusals_and_warnings_s
     let Err(Denial::BudgetExceeded(why)) = fleet.hold_under(0, &plan, 141).await else { panic!() };
     assert_eq!((why.limit.0, why.spent.0), (1_000, 850));
     assert_eq!(fleet.spent().await, 1_850, "totals stay true");
+}
+
+#[tokio::test]
+async fn neither_alerts_nor_the_renewal_of_another_lease_keep_a_lease_from_being_extended() {
+    let store = Arc::new(Slow::new());
+    let budgets = Arc::new(Budgets::new(Arc::clone(&store) as Arc<dyn Store>, Terms::new("a")));
+    let mono = Instant::now();
+    let at = |millis| Now { wall: start().plus_millis(millis), mono };
+    let mut holds = Vec::new();
+    for amount in [95, 90, 5] {
+        let mut funding = budgets.of(&KeyRecord { budget_daily: Some(1), ..record() }).unwrap();
+        funding.plan = Arc::new(Fleet::limits(100).into());
+        holds.push((budgets.hold(&funding, PicoUsd(amount), at(0)).await.unwrap(), funding));
+    }
+    // One is to be told of, one runs low, and all end.
+    holds.remove(0).0.settle(PicoUsd(95));
+    for call in ["claim", "lease_budget"] {
+        store.slow_down(call, HANGS);
+    }
+    let others = async { tokio::join!(budgets.tell(at(0).wall), budgets.renew(at(0).wall)) };
+    let extended = async {
+        tokio::task::yield_now().await;
+        budgets.extend(at(5_000).wall).await;
+    };
+    tokio::select! {
+        biased;
+        _ = others => panic!("they hang"),
+        () = extended => {}
+    }
+    let funding = &holds[1].1;
+    let still = |millis| funding.purse.hold(&funding.plan.at(at(millis).wall), 0, at(millis)).is_some();
+    assert!(still(19_999) && !still(20_000), "the last one runs low of nothing, and was extended");
+}
+
+#[tokio::test]
+async fn one_renewal_does_not_wait_for_another() {
+    let store = Arc::new(Slow::new());
+    let budgets = Arc::new(Budgets::new(Arc::clone(&store) as Arc<dyn Store>, Terms::new("a")));
+    let now = Now { wall: start(), mono: Instant::now() };
+    let mut fundings = Vec::new();
+    for _ in 0..2 {
+        let mut funding = budgets.of(&KeyRecord { budget_daily: Some(1), ..record() }).unwrap();
+        funding.plan = Arc::new(Fleet::limits(LIMIT).into());
+        // A tenth is leased, and less than a quarter of it is left.
+        std::mem::forget(budgets.hold(&funding, PicoUsd(90), now).await.unwrap());
+        fundings.push(funding);
+    }
+    store.slow_down("lease_budget", HANGS);
+    tokio::select! {
+        biased;
+        () = budgets.renew(now.wall) => panic!("it hangs"),
+        () = tokio::task::yield_now() => {}
+    }
+    assert!(
+        fundings.iter().all(|funding| funding.purse.care(now.wall) == Care::Nothing),
+        "both are asked for"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_says_nothing_refuses_what_was_not_leased_and_what_comes_late_is_credited() {
+    let store = Arc::new(Slow::new());
+    let budgets = Arc::new(Budgets::new(Arc::clone(&store) as Arc<dyn Store>, Terms::new("a")));
+    let now = Now { wall: start(), mono: Instant::now() };
+    let mut funding = budgets.of(&KeyRecord { budget_daily: Some(1), ..record() }).unwrap();
+    funding.plan = Arc::new(Fleet::limits(LIMIT).into());
+    let hold = async || budgets.hold(&funding, PicoUsd(60), now).await.map(|_| ());
+    store.slow_down("lease_budget", SILENCE + Duration::from_millis(300));
+    let away = Err(Denial::StoreAway(Unchecked::Budget));
+    let both = tokio::join!(hold(), hold());
+    assert_eq!(both, (away.clone(), away));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    store.slow_down("lease_budget", HANGS);
+    assert_eq!(hold().await, Ok(()), "from the lease that came for those who had left");
 }

@@ -8,7 +8,9 @@ use store::{KeyId, Memory, Timestamp, contract::rate::look};
 
 use super::*;
 use crate::gauge::Gate;
+use crate::patience::SILENCE;
 use crate::rate::Level;
+use crate::slow::{HANGS, Slow};
 
 const LIMITS: Limits = Limits { requests: Some(20), tokens: Some(1_000), concurrency: None };
 const MINUTE: Duration = Duration::from_mins(1);
@@ -98,7 +100,7 @@ impl Fleet {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 #[derive(Debug, Clone)]
@@ -317,4 +319,39 @@ async fn another_limit_holds_at_once_for_what_was_drawn_too() {
         rates.requests,
         Some(Level { limit: 200, remaining: 194, reset: Duration::from_millis(1_800) })
     );
+}
+
+#[tokio::test]
+async fn a_store_that_says_nothing_refuses_what_was_not_drawn_and_what_comes_late_is_credited() {
+    let store = Arc::new(Slow::new());
+    let fleet = Replica::new(&(Arc::clone(&store) as Arc<dyn Store>));
+    let now = Fleet::new(0).now();
+    let take = async || fleet.gauges.take(&fleet.gauge, &LIMITS, Want::Count, now).await.map(|_| ());
+    store.slow_down("draw_rate", SILENCE + Duration::from_millis(300));
+    let away = Err(Denial::StoreAway(Unchecked::Limit));
+    // Whoever asks, and whoever waits for the one who does.
+    let both = tokio::join!(take(), take());
+    assert_eq!(both, (away.clone(), away));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    store.slow_down("draw_rate", HANGS);
+    assert_eq!(take().await, Ok(()), "from what was drawn for those who had left");
+}
+
+#[tokio::test]
+async fn gauges_are_closed_side_by_side() {
+    let store = Arc::new(Slow::new());
+    let Replica { gauges, .. } = Replica::new(&(Arc::clone(&store) as Arc<dyn Store>));
+    let now = Fleet::new(0).now();
+    let keys = (1..=2).map(|n| gauges.special(&store::contract::sample::key_id(n)));
+    let keys: Vec<_> = keys.collect();
+    for gauge in &keys {
+        let _ = gauges.take(gauge, &LIMITS, Want::Run { tokens: 1 }, now).await.unwrap();
+    }
+    store.slow_down("draw_rate", HANGS);
+    tokio::select! {
+        biased;
+        () = gauges.close(now) => unreachable!("it hangs"),
+        () = async { for _ in 0..10 { tokio::task::yield_now().await } } => {}
+    }
+    assert!(keys.iter().all(|gauge| gauge.turn.try_lock().is_err()), "all are under way");
 }
