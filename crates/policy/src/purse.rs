@@ -104,6 +104,16 @@ impl Book {
         seen.at = Some(now);
     }
 
+    /// The clock was ahead and has been set right. What was leased by it is not spent, because the leases of others had looked
+    /// ended; it is given back when nothing depends on it.
+    fn turn_back(&mut self, now: Timestamp, ttl_millis: i64) {
+        if self.latest.is_some_and(|latest| latest > now.plus_millis(ttl_millis)) {
+            (self.latest, self.seen.at) = (Some(now), Some(now));
+            self.used = self.used.min(Some(now));
+            self.lease = self.lease.min(0);
+        }
+    }
+
     /// The budgets that are nearly spent.
     fn warnings(&self) -> Vec<(Period, u64)> {
         let used = self.allowance.limits.set().map(|(period, limit)| {
@@ -287,14 +297,15 @@ impl Purse {
         }
     }
 
-    /// What is to be done about the lease at this instant.
+    /// What is to be done about the lease at this instant, which is no request's beginning but the clock's.
     pub(crate) fn care(&self, now: Timestamp) -> Care {
+        let ttl = self.terms.ttl_millis();
         let mut book = self.book();
+        book.turn_back(now, ttl);
         book.look(now);
         if book.asking || !book.is_alive(now) {
             return Care::Nothing;
         }
-        let ttl = self.terms.ttl_millis();
         let busy = book.held > 0 || book.unbooked > 0;
         if !busy && book.used.is_none_or(|used| used.plus_millis(ttl / 3) <= now) {
             return Care::GiveBack;

@@ -469,3 +469,22 @@ async fn a_store_that_says_nothing_refuses_what_was_not_leased_and_what_comes_la
     store.slow_down("lease_budget", HANGS);
     assert_eq!(hold().await, Ok(()), "from the lease that came for those who had left");
 }
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_for_a_moment_ends_nobodys_lease_afterwards() {
+    let mut fleet = Fleet::new(2);
+    fleet.hold(1, 500).await.unwrap();
+    fleet.millis = 3_600_000;
+    fleet.hold(0, 10).await.unwrap();
+    fleet.settle(0, |amount| amount);
+    fleet.book(0).await;
+    fleet.millis = 1_000;
+    fleet.tend(0).await;
+    let Err(Denial::BudgetExceeded(why)) = fleet.hold(0, 600).await else { panic!() };
+    assert!(why.held.0 >= 500, "{why:?}");
+    // What was leased by the wrong clock comes back when nobody uses it.
+    fleet.millis = 6_000;
+    fleet.tend(0).await;
+    assert_eq!(fleet.used().await, 510);
+    assert_eq!(fleet.hold(0, 490).await, Ok(()));
+}
