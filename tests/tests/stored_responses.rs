@@ -172,6 +172,25 @@ async fn to_another_key_a_response_is_as_unknown_as_one_that_never_was() {
 }
 
 #[tokio::test]
+async fn what_is_loaded_for_a_request_counts_among_the_bytes_that_are_held() {
+    let gateway = with(&["--max-in-flight-bytes=600000"]).await;
+    let caller = bearer(&gateway).await;
+    let mut references = Vec::new();
+    for _ in 0..4 {
+        let response = respond(&caller, &asking(QWEN, &"words ".repeat(30_000))).await;
+        references.push(json!({ "type": "item_reference", "id": response["output"][0]["id"] }));
+    }
+    let asking = |references: &[Value]| {
+        let end = json!({ "role": "user", "content": "go on" });
+        json!({ "model": QWEN, "input": ([references, &[end]].concat()) })
+    };
+    respond(&caller, &asking(&references[..2])).await;
+    let reply = caller.openai("/v1/responses", &asking(&references)).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    respond(&caller, &asking(&references[2..])).await;
+}
+
+#[tokio::test]
 async fn a_removed_response_is_gone_and_those_after_it_stay_whole() {
     let gateway = with(&[]).await;
     let caller = bearer(&gateway).await;

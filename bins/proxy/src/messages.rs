@@ -37,7 +37,7 @@ const SESSION_HEADERS: &[&str] = &["x-session-id", "x-claude-code-session-id", "
 
 /// A request that was read, and who sent it.
 pub(crate) struct Begun {
-    held: Held,
+    pub(crate) held: Held,
     pub(crate) caller: Arc<Caller>,
     /// As it came, decompressed.
     pub(crate) body: Bytes,

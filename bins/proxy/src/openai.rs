@@ -9,12 +9,13 @@ use catalog::Scope;
 use convert::openai::{Paths, chat, responses};
 use convert::{Loss, Refusal};
 use httpd::{RequestBody, Response};
+use policy::Caller;
 use protocol::openai::responses::request::Request;
 use serde::Deserialize;
 use store::CacheTtl;
 
 use crate::error::{ApiError, Kind};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Held};
 use crate::handle::Context;
 use crate::messages::{self, Begun, Inquiry};
 use crate::profiles;
@@ -36,7 +37,7 @@ pub(crate) async fn chat(
     let begun = messages::begin(gateway, context, body, record).await?;
     let text = messages::text(&begun.body)?;
     let brief = Brief::read(text);
-    let minimum = cache_minimum(gateway, context, &begun, &brief.model).await?;
+    let minimum = cache_minimum(gateway, context, &begun.caller, &brief.model).await?;
     let options = chat::Options {
         default_max_tokens: gateway.shared.settings.models.default_max_tokens,
         automatic_caching: minimum.is_some(),
@@ -63,10 +64,10 @@ pub(crate) async fn responses(
     body: RequestBody,
     record: &mut Record,
 ) -> Result<Response, ApiError> {
-    let begun = messages::begin(gateway, context, body, record).await?;
+    let mut begun = messages::begin(gateway, context, body, record).await?;
     let request = responses::parse(messages::text(&begun.body)?).map_err(|refusal| refused(&refusal))?;
     let read = |options: &responses::Options<'_>| responses::convert(&request, options);
-    let (asked, past) = in_context(gateway, context, &begun, &request, read).await?;
+    let (asked, past) = in_context(gateway, context, &begun.caller, &mut begun.held, &request, read).await?;
     let responses::Asked { body, losses, paths, mut recall, store, input, .. } = asked;
     let keeping = if store { past.keeping(&gateway.shared, begun.caller.key_id(), input) } else { None };
     if keeping.is_none() && request.store == Some(true) {
@@ -89,11 +90,12 @@ pub(crate) async fn compact(
     body: RequestBody,
     record: &mut Record,
 ) -> Result<Response, ApiError> {
-    let begun = messages::begin(gateway, context, body, record).await?;
+    let mut begun = messages::begin(gateway, context, body, record).await?;
     let request = responses::parse(messages::text(&begun.body)?).map_err(|refusal| refused(&refusal))?;
     let reply = responses_reply(context, &request);
     let read = |options: &responses::Options<'_>| responses::compact::request(&request, options, &reply);
-    let (mut compacting, _) = in_context(gateway, context, &begun, &request, read).await?;
+    let (mut compacting, _) =
+        in_context(gateway, context, &begun.caller, &mut begun.held, &request, read).await?;
     let asked = &mut compacting.asked;
     let (body, losses, paths) = (take(&mut asked.body), take(&mut asked.losses), take(&mut asked.paths));
     let tier = asked.recall.service_tier.clone();
@@ -108,13 +110,14 @@ pub(crate) async fn compact(
 async fn in_context<T>(
     gateway: &Gateway,
     context: &Context,
-    begun: &Begun,
+    caller: &Caller,
+    held: &mut Held,
     request: &Request<'_>,
     read: impl FnOnce(&responses::Options<'_>) -> Result<T, Refusal>,
 ) -> Result<(T, Past), ApiError> {
     let settings = &gateway.shared.settings;
-    let minimum = cache_minimum(gateway, context, begun, &request.model).await?;
-    let past = Past::find(gateway, context, &begun.caller, &responses::wants(request)).await?;
+    let minimum = cache_minimum(gateway, context, caller, &request.model).await?;
+    let past = Past::find(gateway, context, caller, held, &responses::wants(request)).await?;
     let asked = {
         let (turns, others) = past.turns()?;
         let options = responses::Options {
@@ -199,11 +202,11 @@ fn refused(refusal: &Refusal) -> ApiError {
 async fn cache_minimum(
     gateway: &Gateway,
     context: &Context,
-    begun: &Begun,
+    caller: &Caller,
     model: &str,
 ) -> Result<Option<u32>, ApiError> {
     let caching = &gateway.shared.settings.caching;
-    if !caching.is_automatic() || begun.caller.cache_ttl() == Some(CacheTtl::None) {
+    if !caching.is_automatic() || caller.cache_ttl() == Some(CacheTtl::None) {
         return Ok(None);
     }
     let tables = gateway.shared.policy.tables();

@@ -16,7 +16,7 @@ use store::{ErrorKind, KeyId, StoredTurn, Timestamp};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::error::{ApiError, Kind};
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::{Gateway, Held, Shared};
 use crate::handle::Context;
 use crate::profiles;
 
@@ -43,6 +43,12 @@ impl Kept {
         })
     }
 
+    /// The same, its bytes counted among those that the gateway holds.
+    fn within(self, held: &mut Held) -> Result<Self, ApiError> {
+        held.body(self.0.len())?;
+        Ok(self)
+    }
+
     /// The same with one turn more.
     fn with(before: Option<&Self>, turn: &str) -> Self {
         let before = before.and_then(|before| before.0.strip_suffix(']'));
@@ -58,11 +64,13 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// Finds what a request wants. What it refers to and nobody knows is for the conversion to say; it knows the place.
+    /// Finds what a request wants, and takes room for it. What it refers to and nobody knows is for the conversion to say;
+    /// it knows the place.
     pub(crate) async fn find(
         gateway: &Gateway,
         context: &Context,
         caller: &Caller,
+        held: &mut Held,
         wants: &Wants,
     ) -> Result<Self, ApiError> {
         let mut past = Self::default();
@@ -77,7 +85,7 @@ impl Past {
                 path: Some("previous_response_id".to_owned()),
                 ..error
             };
-            past.before = Some(found.map_err(named)?);
+            past.before = Some(found.map_err(named)?.within(held)?);
         }
         if wants.others.len() > MOST_OTHERS {
             let message = format!("refers to items of more than {MOST_OTHERS} responses");
@@ -85,7 +93,7 @@ impl Past {
         }
         for id in &wants.others {
             match find(gateway, context, caller, id).await {
-                Ok(kept) => past.others.push(kept),
+                Ok(kept) => past.others.push(kept.within(held)?),
                 Err(error) if error.kind == Kind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -550,6 +550,27 @@ fn a_stored_turn_goes_before_what_follows_it() {
 }
 
 #[test]
+fn an_item_may_be_referred_to_once_and_any_number_of_items_costs_no_more_than_reading_them() {
+    const ITEMS: usize = 20_000;
+    let message =
+        |at: usize| json!({"type": "message", "id": format!("msg_x_i{at}"), "role": "user", "content": "hi"});
+    let input = Value::Array((0..ITEMS).map(message).collect()).to_string();
+    let stored = turn::stored(&input, r#"{"id":"resp_x","model":"m","output":[]}"#).unwrap();
+    let stored = String::from_utf8(stored).unwrap();
+    let turns = [Turn::read(&stored).unwrap()];
+    let history = History { turns: &[], others: &turns };
+    let options = Options { automatic_caching: false, history, ..Options::default() };
+    let reference = |at: usize| json!({"type": "item_reference", "id": format!("msg_x_i{at}")});
+    let mut body = json!({"model": "m", "input": (0..ITEMS).rev().map(reference).collect::<Vec<_>>()});
+    let made: Value = serde_json::from_slice(&request(&body.to_string(), &options).unwrap().body).unwrap();
+    assert_eq!(made["messages"][0]["content"].as_array().unwrap().len(), ITEMS);
+    body["input"].as_array_mut().unwrap().insert(2, reference(ITEMS - 1));
+    let refused = request(&body.to_string(), &options).unwrap_err();
+    assert_eq!(refused.path, "input.2.id");
+    assert!(refused.message.starts_with("Duplicate item found with id 'msg_x_i19999'"), "{refused}");
+}
+
+#[test]
 fn a_conversation_is_replaced_by_its_summary_and_goes_on_from_it() {
     let text = r#"{"model":"m","reasoning":{"effort":"high"},"tools":[{"type":"function","name":"get"}],"input":[{"role":"developer","content":"Be kind."},{"role":"user","content":"a"},{"type":"function_call","call_id":"c","name":"get","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"x"},{"role":"assistant","content":"b"},{"role":"user","content":"next"}]}"#;
     let parsed = parse(text).unwrap();

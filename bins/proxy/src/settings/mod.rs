@@ -165,7 +165,7 @@ pub(crate) struct Limits {
     /// Requests being answered at once; above it 503.
     #[arg(long, env = "MAX_IN_FLIGHT", default_value = "2000", value_name = "N")]
     pub(crate) max_in_flight: usize,
-    /// Bytes of request bodies held at once; above it 503.
+    /// Bytes of request bodies, and of kept conversations that they go on from, held at once; above it 503.
     #[arg(long, env = "MAX_IN_FLIGHT_BYTES", default_value = "536870912", value_name = "BYTES")]
     pub(crate) max_in_flight_bytes: usize,
     /// Time for a whole request head, in seconds.

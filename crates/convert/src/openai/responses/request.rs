@@ -32,7 +32,7 @@ use protocol::openai::responses::request::{Input, Request};
 use protocol::raw::Extra;
 
 use super::response::Recall;
-use super::turn::History;
+use super::turn::{History, Referred};
 use crate::openai::conversation::{Conversation, Turns, text};
 use crate::openai::format::{ANY_OBJECT, Format};
 use crate::openai::{Notes, Paths, effort, parameter, refusal};
@@ -245,10 +245,11 @@ pub(super) fn all_items<'r>(
             items.push((Cow::Owned(Item::Message(message)), "input".to_owned()));
         }
         Some(Input::Items(given)) => {
+            let mut referred = Referred::new(options.history);
             for (index, item) in given.iter().enumerate() {
                 let at = format!("input.{index}");
                 let item = match item {
-                    Item::Reference(reference) => Cow::Owned(options.history.find(reference, &at)?),
+                    Item::Reference(reference) => Cow::Owned(referred.take(reference, &at)?),
                     other => Cow::Borrowed(other),
                 };
                 items.push((item, at));

@@ -5,6 +5,7 @@
 //! A turn holds its own items alone; whoever keeps a conversation keeps its turns together.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use protocol::openai::responses::Item;
 use protocol::openai::responses::item::Reference;
@@ -138,19 +139,52 @@ impl<'h> History<'h> {
         Ok(items.into_iter().flatten().collect())
     }
 
-    /// The item that is referred to.
-    pub(super) fn find(&self, reference: &Reference<'_>, at: &str) -> Result<Item<'h>, Refusal> {
+    /// All items that a request may refer to, by their ids.
+    fn by_id(&self) -> Result<HashMap<String, Option<Item<'h>>>, Refusal> {
+        let mut known = HashMap::new();
         for turn in self.others.iter().chain(self.turns) {
-            let found = items(turn)?.into_iter().find(|item| id(item) == Some(&*reference.id));
-            if let Some(item) = found {
-                return Ok(item);
+            for item in items(turn)? {
+                if let Some(id) = id(&item).map(str::to_owned) {
+                    known.entry(id).or_insert(Some(item));
+                }
             }
         }
+        Ok(known)
+    }
+}
+
+/// The items that a request refers to. Each is given once, so that no request becomes larger than it is with all that is
+/// kept.
+pub(super) struct Referred<'h> {
+    history: History<'h>,
+    /// Read with the first reference; `None` in the place of what was given.
+    known: Option<HashMap<String, Option<Item<'h>>>>,
+}
+
+impl<'h> Referred<'h> {
+    pub(super) fn new(history: History<'h>) -> Self {
+        Self { history, known: None }
+    }
+
+    /// The item that is referred to.
+    pub(super) fn take(&mut self, reference: &Reference<'_>, at: &str) -> Result<Item<'h>, Refusal> {
+        let known = match &mut self.known {
+            Some(known) => known,
+            None => self.known.insert(self.history.by_id()?),
+        };
         let id = &reference.id;
-        let message = format!(
-            "Item with id '{id}' not found. Items are kept with `store` set to true; send the item itself, or leave it out"
-        );
-        Err(Refusal { path: format!("{at}.id"), message })
+        let wrong = match known.get_mut(&**id).map(Option::take) {
+            Some(Some(item)) => return Ok(item),
+            Some(None) => {
+                format!(
+                    "Duplicate item found with id '{id}'. Remove duplicate items from your input and try again"
+                )
+            }
+            None => format!(
+                "Item with id '{id}' not found. Items are kept with `store` set to true; send the item itself, or leave it out"
+            ),
+        };
+        Err(Refusal { path: format!("{at}.id"), message: wrong })
     }
 }
 
