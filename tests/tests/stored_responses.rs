@@ -191,6 +191,24 @@ async fn what_is_loaded_for_a_request_counts_among_the_bytes_that_are_held() {
 }
 
 #[tokio::test]
+async fn who_may_not_use_the_model_is_told_so_before_anything_is_looked_up() {
+    let gateway = with(&["--allow-unknown-models=false"]).await;
+    let (key, _) = gateway.key(&["qwen.*"]).await;
+    let caller = Caller::bearer(gateway.addr, &key);
+    let denied = (403, Some("model_not_allowed".to_owned()), Some("model".to_owned()));
+    let unknown = (404, Some("model_not_found".to_owned()), Some("model".to_owned()));
+    for path in ["/v1/responses", "/v1/responses/compact"] {
+        for (model, expected) in
+            [(CLAUDE, denied.clone()), ("nobody.knows", unknown.clone()), (QWEN, no_previous())]
+        {
+            let mut body = asking(model, "go on");
+            body["previous_response_id"] = "resp_never".into();
+            assert_eq!(refusal(&caller.openai(path, &body).await), expected, "{path} {model}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_removed_response_is_gone_and_those_after_it_stay_whole() {
     let gateway = with(&[]).await;
     let caller = bearer(&gateway).await;

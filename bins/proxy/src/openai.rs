@@ -9,7 +9,7 @@ use catalog::Scope;
 use convert::openai::{Paths, chat, responses};
 use convert::{Loss, Refusal};
 use httpd::{RequestBody, Response};
-use policy::Caller;
+use policy::{Ask, Caller};
 use protocol::openai::responses::request::Request;
 use serde::Deserialize;
 use store::CacheTtl;
@@ -116,6 +116,7 @@ async fn in_context<T>(
     read: impl FnOnce(&responses::Options<'_>) -> Result<T, Refusal>,
 ) -> Result<(T, Past), ApiError> {
     let settings = &gateway.shared.settings;
+    allow(gateway, context, caller, &request.model).await?;
     let minimum = cache_minimum(gateway, context, caller, &request.model).await?;
     let past = Past::find(gateway, context, caller, held, &responses::wants(request)).await?;
     let asked = {
@@ -130,6 +131,16 @@ async fn in_context<T>(
         read(&options).map_err(|refusal| refused(&refusal))?
     };
     Ok((asked, past))
+}
+
+/// Refuses a model that is not there or that the caller may not use: for what is refused for its model nothing is looked
+/// up.
+async fn allow(gateway: &Gateway, context: &Context, caller: &Caller, model: &str) -> Result<(), ApiError> {
+    let tables = gateway.shared.policy.tables();
+    let base_model = profiles::behind(gateway, tables.catalog(), model, context.now.mono).await?;
+    let ask = Ask { model: model.to_owned(), base_model, ..Ask::default() };
+    let resolved = gateway.shared.policy.resolve(&tables, caller, &ask);
+    resolved.map(drop).map_err(|denial| gateway.denied(&denial))
 }
 
 fn responses_reply(context: &Context, request: &Request<'_>) -> responses::Reply {
