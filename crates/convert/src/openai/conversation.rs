@@ -16,8 +16,11 @@ use protocol::anthropic::request::{
 };
 use protocol::raw::{Extra, Object};
 
+use super::calls::Calls;
 use super::{Notes, refusal, tool};
 use crate::Refusal;
+
+pub(crate) use super::calls::Answers;
 
 /// A block, and the caller's place that it comes from.
 struct Piece<'r> {
@@ -27,27 +30,15 @@ struct Piece<'r> {
 
 struct Turn<'r> {
     role: Role,
+    /// They stand in front.
+    results: Vec<Piece<'r>>,
     pieces: Vec<Piece<'r>>,
-    /// How many results stand in front.
-    results: usize,
 }
 
-/// A call that may still be answered.
-struct Call {
-    /// As the caller wrote it; empty where it wrote none.
-    id: String,
-    /// As it is sent.
-    sent: String,
-    name: String,
-    answered: bool,
-}
-
-/// Which call a result answers.
-pub(crate) enum Answers<'r> {
-    /// The one of this id; none, or an empty one, is the first that has no result yet.
-    Id(Option<&'r str>),
-    /// The first of this function that has no result yet.
-    Function(Option<&'r str>),
+impl Turn<'_> {
+    fn new(role: Role) -> Self {
+        Self { role, results: Vec::new(), pieces: Vec::new() }
+    }
 }
 
 /// Turns in order, with the system prompt before them.
@@ -55,8 +46,10 @@ pub(crate) enum Answers<'r> {
 pub(crate) struct Conversation<'r> {
     system: Vec<(TextBlock<'r>, String)>,
     turns: Vec<Turn<'r>>,
+    /// Where the turn stands, or will, that answers the last assistant turn.
+    answering: usize,
     /// The calls of the last assistant turn.
-    calls: Vec<Call>,
+    calls: Calls<'r>,
     /// How many calls got an id here.
     named: usize,
 }
@@ -102,12 +95,7 @@ impl<'r> Conversation<'r> {
         } else {
             tool::id(id)
         };
-        self.calls.push(Call {
-            id: id.to_owned(),
-            sent: sent.clone().into_owned(),
-            name: name.to_owned(),
-            answered: false,
-        });
+        self.calls.add(id, name, sent.clone().into_owned());
         let block = ToolUseBlock {
             id: sent,
             name: name.into(),
@@ -128,7 +116,7 @@ impl<'r> Conversation<'r> {
         marker: Option<CacheControl<'r>>,
         origin: String,
     ) -> Result<(), Refusal> {
-        let tool_use_id = self.answered(which, at)?;
+        let tool_use_id = self.calls.answer(which, at)?;
         let block = Block::ToolResult(ToolResultBlock {
             tool_use_id,
             content,
@@ -136,51 +124,24 @@ impl<'r> Conversation<'r> {
             cache_control: marker,
             extra: Extra::default(),
         });
-        let turn = self.answering();
-        turn.pieces.insert(turn.results, Piece { block, origin });
-        turn.results += 1;
+        self.answering().results.push(Piece { block, origin });
         Ok(())
     }
 
     /// The last block that was said by `role`, if it is the one that speaks.
     pub(crate) fn last(&mut self, role: Role) -> Option<&mut Block<'r>> {
         let turn = self.turns.last_mut().filter(|turn| turn.role == role)?;
-        turn.pieces.last_mut().map(|piece| &mut piece.block)
-    }
-
-    /// The id of the call that a result answers.
-    fn answered(&mut self, which: &Answers<'r>, at: &str) -> Result<Cow<'r, str>, Refusal> {
-        let open = match which {
-            Answers::Id(Some(id)) if !id.is_empty() => {
-                let mut same = self.calls.iter().filter(|call| call.id == *id).peekable();
-                // A result without its call is the lane's to refuse, in Anthropic's words.
-                if same.peek().is_none() {
-                    return Ok(tool::id(id));
-                }
-                if same.all(|call| call.answered) {
-                    return Err(refusal(at, format!("each call must have a single result: '{id}' has two")));
-                }
-                self.calls.iter_mut().find(|call| call.id == *id && !call.answered)
-            }
-            Answers::Function(Some(name)) => {
-                self.calls.iter_mut().find(|call| !call.answered && call.name == *name)
-            }
-            Answers::Id(_) | Answers::Function(None) => self.calls.iter_mut().find(|call| !call.answered),
-        };
-        let Some(call) = open else {
-            return Err(refusal(at, "no call before it that has no result yet"));
-        };
-        call.answered = true;
-        Ok(Cow::Owned(call.sent.clone()))
+        turn.pieces.last_mut().or(turn.results.last_mut()).map(|piece| &mut piece.block)
     }
 
     /// The turn that speaks, which is a new one where the other side spoke before.
     fn turn(&mut self, role: Role) -> &mut Turn<'r> {
         if self.turns.last().is_none_or(|turn| turn.role != role) {
+            self.turns.push(Turn::new(role));
             if role == Role::Assistant {
-                self.calls.clear();
+                self.calls = Calls::default();
+                self.answering = self.turns.len();
             }
-            self.turns.push(Turn { role, pieces: Vec::new(), results: 0 });
         }
         let last = self.turns.len() - 1;
         &mut self.turns[last]
@@ -188,9 +149,9 @@ impl<'r> Conversation<'r> {
 
     /// The user turn that follows the last assistant turn.
     fn answering(&mut self) -> &mut Turn<'r> {
-        let after = self.turns.iter().rposition(|turn| turn.role == Role::Assistant).map_or(0, |at| at + 1);
+        let after = self.answering;
         if self.turns.get(after).is_none_or(|turn| turn.role != Role::User) {
-            self.turns.insert(after, Turn { role: Role::User, pieces: Vec::new(), results: 0 });
+            self.turns.insert(after, Turn::new(Role::User));
         }
         &mut self.turns[after]
     }
@@ -213,8 +174,9 @@ impl<'r> Conversation<'r> {
         }
         let mut messages = Vec::with_capacity(self.turns.len());
         for (at, turn) in self.turns.into_iter().enumerate() {
-            let mut blocks = Vec::with_capacity(turn.pieces.len());
-            for (index, Piece { block, origin }) in turn.pieces.into_iter().enumerate() {
+            let mut blocks = Vec::with_capacity(turn.results.len() + turn.pieces.len());
+            let pieces = turn.results.into_iter().chain(turn.pieces);
+            for (index, Piece { block, origin }) in pieces.enumerate() {
                 if index == 0 {
                     // `messages.3.content` is `messages.3`, whatever is said of it.
                     let message: Vec<_> = origin.splitn(3, '.').take(2).collect();
@@ -227,5 +189,48 @@ impl<'r> Conversation<'r> {
             messages.push(Message { role: turn.role, content, output_config: None, extra: Extra::default() });
         }
         Ok(Turns { system, messages })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANY: usize = 100_000;
+
+    fn result<'r>(conversation: &mut Conversation<'r>, id: Option<&'r str>) -> Result<(), Refusal> {
+        conversation.result(&Answers::Id(id), "at", Content::Blocks(Vec::new()), None, String::new())
+    }
+
+    /// Whatever looks through all of these once for each of them takes hours.
+    #[test]
+    fn many_calls_are_answered_in_any_order_and_between_any_turns() {
+        let ids: Vec<_> = (0..MANY).map(|at| format!("call_{at}")).collect();
+        let mut conversation = Conversation::default();
+        for id in &ids {
+            conversation.call(Some(id), "f", Object::empty(), String::new());
+        }
+        for _ in 0..MANY {
+            conversation.say(Role::User, Block::Text(text("u", None)), String::new());
+        }
+        for _ in 0..MANY {
+            conversation.system(text("s", None), String::new());
+            conversation.say(Role::User, Block::Text(text("u", None)), String::new());
+        }
+        for id in ids.iter().skip(1).rev() {
+            result(&mut conversation, Some(id)).unwrap();
+        }
+        result(&mut conversation, None).unwrap();
+        assert!(result(&mut conversation, None).is_err());
+        let messages = conversation.finish(&mut Notes::default()).unwrap().messages;
+        assert_eq!(messages.len(), 2 + 2 * MANY);
+        let Content::Blocks(blocks) = &messages[1].content else {
+            panic!("blocks are what a turn is made of")
+        };
+        assert_eq!(blocks.len(), 2 * MANY);
+        for (block, id) in blocks.iter().zip(ids[1..].iter().rev().chain(&ids[..1])) {
+            assert!(matches!(block, Block::ToolResult(result) if result.tool_use_id == *id));
+        }
+        assert!(matches!(blocks[MANY], Block::Text(_)));
     }
 }

@@ -5,6 +5,7 @@
 //! of the Messages API and left to the lanes.
 
 mod cache;
+mod calls;
 pub mod chat;
 mod conversation;
 mod effort;
