@@ -11,6 +11,9 @@ pub struct Loss {
     pub reason: &'static str,
 }
 
+/// Losses of one request, as many as anybody will read: a body with a hundred thousand of them must cost nothing.
+pub(crate) const MOST_LOSSES: usize = 64;
+
 /// The reasons that a [`Loss`] may have.
 pub mod reason {
     /// The upstream's protocol has no place for it.

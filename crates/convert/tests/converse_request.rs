@@ -315,6 +315,17 @@ fn the_system_prompt_opens_the_first_user_turn_where_the_model_takes_none() {
     );
 }
 
+#[test]
+fn more_losses_than_anybody_reads_are_not_listed() {
+    let content = vec![json!({"type": "text", "text": "hi", "mood": "good"}); 1000];
+    let text = json!({"model": "m", "messages": [{"role": "user", "content": content}]}).to_string();
+    let request = parse_for_count(&text).unwrap();
+    let rules = row("qwen.qwen3-coder-480b-a35b-v1:0");
+    let options = Options::default();
+    let converted = to_converse::request(&request, rules, &options).unwrap();
+    assert_eq!(converted.losses.len(), 64);
+}
+
 /// A conversation in the middle of which everything happens that conversion has to name, merge, move or leave out.
 fn turns(documents: bool) -> Vec<Value> {
     let pdf = json!({"type": "document", "title": "John's report.pdf", "source":

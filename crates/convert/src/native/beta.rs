@@ -70,9 +70,6 @@ pub fn default_mapping() -> Vec<(String, Vec<String>)> {
     DEFAULT_MAPPING.iter().map(|(from, to)| ((*from).to_owned(), own(to))).collect()
 }
 
-/// More than these would not be read by anybody, and a header can name thousands.
-const MOST_LOSSES: usize = 64;
-
 /// What the operator decided about flags.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Policy<'a> {
@@ -188,7 +185,7 @@ fn add(sent: &mut Vec<String>, flag: &str) {
 fn lose(losses: &mut Vec<Loss>, flag: &str, reason: &'static str) {
     let shown: String = flag.chars().filter(char::is_ascii_graphic).take(64).collect();
     let path = format!("anthropic-beta.{shown}");
-    if losses.len() < MOST_LOSSES && !losses.iter().any(|loss| loss.path == path) {
+    if losses.len() < outcome::MOST_LOSSES && !losses.iter().any(|loss| loss.path == path) {
         losses.push(Loss { path, reason });
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::doc::{Doc, Value};
 use crate::Loss;
+use crate::outcome::MOST_LOSSES;
 
 /// What changes in one container's list of children.
 #[derive(Default)]
@@ -126,11 +127,9 @@ impl List<'_> {
     }
 }
 
-/// Losses of one request, as many as anybody will read: a body with a hundred thousand of them must cost nothing.
+/// Losses of one request, at most [`MOST_LOSSES`].
 #[derive(Default)]
 pub(super) struct Losses(pub(super) Vec<Loss>);
-
-const MOST_LOSSES: usize = 64;
 
 impl Losses {
     pub(super) fn add(&mut self, value: Value<'_>, reason: &'static str) {

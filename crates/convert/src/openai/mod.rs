@@ -26,7 +26,7 @@ pub use paths::Paths;
 
 use protocol::raw::Extra;
 
-use crate::outcome::reason;
+use crate::outcome::{MOST_LOSSES, reason};
 use crate::{Loss, Refusal};
 
 /// What a conversion gathers beside the body.
@@ -38,7 +38,9 @@ pub(crate) struct Notes {
 
 impl Notes {
     pub(crate) fn lose(&mut self, path: impl Into<String>, reason: &'static str) {
-        self.losses.push(Loss { path: path.into(), reason });
+        if self.losses.len() < MOST_LOSSES {
+            self.losses.push(Loss { path: path.into(), reason });
+        }
     }
 
     /// Members that no schema knows: nobody has asked for them in words that could be carried.

@@ -9,7 +9,7 @@ use protocol::raw::Extra;
 use super::Options;
 use super::document::Titles;
 use super::name::ToolNames;
-use crate::outcome::reason;
+use crate::outcome::{MOST_LOSSES, reason};
 use crate::{Loss, Refusal, Ttl};
 
 /// A place in the caller's request; written out only where something is noted or refused there.
@@ -84,7 +84,9 @@ impl<'a> Context<'a> {
     }
 
     pub(super) fn lose(&mut self, at: At<'_>, reason: &'static str) {
-        self.losses.push(Loss { path: at.to_string(), reason });
+        if self.losses.len() < MOST_LOSSES {
+            self.losses.push(Loss { path: at.to_string(), reason });
+        }
     }
 
     /// Notes members that no schema knows.
