@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use outcrop_convert::fold::fold;
 use outcrop_convert::openai::responses::{
     Asked, History, Options, Recall, Reply, Stream, Turn, answer, compact, parse, request, response, turn,
+    wants,
 };
 use outcrop_convert::unfold::unfold;
 use outcrop_convert::{converse, native};
@@ -568,6 +569,47 @@ fn an_item_may_be_referred_to_once_and_any_number_of_items_costs_no_more_than_re
     let refused = request(&body.to_string(), &options).unwrap_err();
     assert_eq!(refused.path, "input.2.id");
     assert!(refused.message.starts_with("Duplicate item found with id 'msg_x_i19999'"), "{refused}");
+}
+
+const MANY: usize = 50_000;
+
+/// Whatever looks through all of these once for each of them takes hours.
+#[test]
+fn many_tools_of_a_namespace_and_a_long_list_of_those_allowed_are_read_as_few_are() {
+    let tool = |at: usize| json!({"type": "function", "name": format!("f{at}")});
+    let tools: Vec<_> = (0..MANY).map(tool).collect();
+    let mut allowed: Vec<_> =
+        (0..MANY).map(|at| json!({"type": "function", "namespace": "a", "name": format!("f{at}")})).collect();
+    allowed.extend(vec![json!({"type": "namespace", "name": "b"}); MANY]);
+    let body = json!({
+        "model": "m", "input": "hi",
+        "tools": [
+            {"type": "namespace", "name": "a", "tools": tools},
+            {"type": "namespace", "name": "b", "tools": tools},
+            {"type": "custom", "name": "c"},
+        ],
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": allowed},
+    });
+    let made: Value = serde_json::from_slice(&asked(&body.to_string()).body).unwrap();
+    let tools = made["tools"].as_array().unwrap();
+    assert_eq!(tools.len(), 2 * MANY);
+    assert_eq!((&tools[0]["name"], &tools[2 * MANY - 1]["name"]), (&json!("a__f0"), &json!("b__f49999")));
+}
+
+#[test]
+fn many_items_of_many_responses_are_wanted_each_once() {
+    let reference = |at: usize| json!({"type": "item_reference", "id": format!("msg_{}_0", at % MANY)});
+    let input: Vec<_> = (0..2 * MANY).map(reference).collect();
+    let text = json!({"model": "m", "input": input}).to_string();
+    let others = wants(&parse(&text).unwrap()).others;
+    assert_eq!((others.len(), others[0].as_str(), others[MANY - 1].as_str()), (MANY, "resp_0", "resp_49999"));
+}
+
+#[test]
+fn more_losses_than_anybody_reads_are_not_listed() {
+    let items = vec![json!({"type": "web_search_call", "id": "ws_1", "status": "completed"}); MANY];
+    let input = [items, vec![json!({"role": "user", "content": "hi"})]].concat();
+    assert_eq!(asked(&json!({"model": "m", "input": input}).to_string()).losses.len(), 64);
 }
 
 #[test]

@@ -169,7 +169,7 @@ pub(crate) fn offered<'r>(
     allowed: Option<&Allowed<'_>>,
 ) -> Result<(Vec<Tool<'r>>, Vec<String>), Refusal> {
     let (mut tools, mut custom, mut names) = (Vec::new(), Vec::new(), HashSet::new());
-    let permits = |name: &str| allowed.is_none_or(|allowed| allowed.names.contains(&name));
+    let permits = |name: &str| allowed.is_none_or(|allowed| allowed.names.contains(name));
     for definition in definitions {
         let Definition { tool, origin, freeform } = definition;
         if !names.insert(tool.name.clone()) {
@@ -217,7 +217,7 @@ pub(crate) enum Mode<'r> {
 pub(crate) struct Allowed<'r> {
     at: String,
     /// As they are sent.
-    pub(crate) names: Vec<&'r str>,
+    pub(crate) names: HashSet<&'r str>,
 }
 
 /// What a choice says, in any of its forms. `at` is its place.

@@ -24,6 +24,7 @@ mod names;
 mod offer;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use protocol::anthropic::request as anthropic;
 use protocol::openai::responses as openai;
@@ -103,11 +104,11 @@ pub fn parse(text: &str) -> Result<Request<'_>, Refusal> {
 
 /// What a request needs from the store.
 pub fn wants(request: &Request<'_>) -> Wants {
-    let mut others = Vec::new();
+    let (mut others, mut seen) = (Vec::new(), HashSet::new());
     for item in given(request) {
         if let Item::Reference(reference) = item
             && let Some(id) = super::turn::response_of(&reference.id)
-            && !others.contains(&id)
+            && seen.insert(id.clone())
         {
             others.push(id);
         }

@@ -1,5 +1,7 @@
 //! Names of tools: a namespace is a prefix upstream, which has none, and is told apart again in the answer.
 
+use std::collections::{HashMap, HashSet};
+
 use protocol::openai::responses::Item;
 use protocol::openai::responses::tool::Tool;
 
@@ -14,7 +16,13 @@ const HASH: usize = 8;
 
 /// The tools of namespaces, and their names upstream.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<Known>);
+pub(super) struct Names {
+    known: Vec<Known>,
+    /// Places in `known`, by namespace and name.
+    places: HashMap<String, HashMap<String, usize>>,
+    /// Upstream names, and those of tools without a namespace.
+    taken: HashSet<String>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -27,23 +35,22 @@ impl Names {
     /// Of the tools on offer, and of the calls in the history, whose tools may not be on offer any more.
     pub(super) fn of(tools: &[Tool<'_>], items: &[Placed<'_>]) -> Self {
         let mut names = Self::default();
-        let mut taken: Vec<&str> = Vec::new();
         for tool in tools {
             if let Tool::Single(tool) = tool {
-                taken.extend(tool.name.as_deref());
+                names.taken.extend(tool.name.as_deref().map(str::to_owned));
             }
         }
         for tool in tools {
             if let Tool::Namespace(space) = tool {
                 for tool in &space.tools {
-                    names.add(&taken, &space.name, tool.name.as_deref().unwrap_or_default());
+                    names.add(&space.name, tool.name.as_deref().unwrap_or_default());
                 }
             }
         }
         for (item, _) in items {
             match &**item {
-                Item::FunctionCall(call) => names.call(&taken, call.namespace.as_deref(), &call.name),
-                Item::CustomToolCall(call) => names.call(&taken, call.namespace.as_deref(), &call.name),
+                Item::FunctionCall(call) => names.call(call.namespace.as_deref(), &call.name),
+                Item::CustomToolCall(call) => names.call(call.namespace.as_deref(), &call.name),
                 Item::Message(_)
                 | Item::FunctionCallOutput(_)
                 | Item::CustomToolCallOutput(_)
@@ -58,25 +65,27 @@ impl Names {
         names
     }
 
-    fn call(&mut self, taken: &[&str], namespace: Option<&str>, name: &str) {
+    fn call(&mut self, namespace: Option<&str>, name: &str) {
         if let Some(namespace) = namespace.filter(|namespace| !namespace.is_empty()) {
-            self.add(taken, namespace, name);
+            self.add(namespace, name);
         }
     }
 
-    fn add(&mut self, taken: &[&str], namespace: &str, name: &str) {
+    fn add(&mut self, namespace: &str, name: &str) {
         if self.find(namespace, name).is_some() {
             return;
         }
         let mut upstream = flattened(namespace, name);
-        if taken.contains(&&*upstream) || self.0.iter().any(|known| known.upstream == upstream) {
+        if self.taken.contains(&upstream) {
             upstream = hashed(&upstream, namespace, name);
         }
-        self.0.push(Known { namespace: namespace.to_owned(), name: name.to_owned(), upstream });
+        self.taken.insert(upstream.clone());
+        self.places.entry(namespace.to_owned()).or_default().insert(name.to_owned(), self.known.len());
+        self.known.push(Known { namespace: namespace.to_owned(), name: name.to_owned(), upstream });
     }
 
     fn find(&self, namespace: &str, name: &str) -> Option<&Known> {
-        self.0.iter().find(|known| known.namespace == namespace && known.name == name)
+        self.places.get(namespace)?.get(name).and_then(|place| self.known.get(*place))
     }
 
     /// A tool's name upstream.
@@ -87,11 +96,13 @@ impl Names {
 
     /// What the answer must restore: tools that have another name upstream, and `custom` ones, by their upstream names.
     pub(super) fn called(&self, custom: &[String]) -> Vec<(String, Called)> {
-        let flat = custom.iter().filter(|name| self.0.iter().all(|known| known.upstream != **name));
+        let spaced: HashSet<&str> = self.known.iter().map(|known| &*known.upstream).collect();
+        let freeform: HashSet<&str> = custom.iter().map(|name| &**name).collect();
+        let flat = custom.iter().filter(|name| !spaced.contains(&***name));
         let flat =
             flat.map(|name| (name.clone(), Called { namespace: None, name: name.clone(), custom: true }));
-        let spaced = self.0.iter().map(|known| {
-            let custom = custom.contains(&known.upstream);
+        let spaced = self.known.iter().map(|known| {
+            let custom = freeform.contains(&*known.upstream);
             let called =
                 Called { namespace: Some(known.namespace.clone()), name: known.name.clone(), custom };
             (known.upstream.clone(), called)
@@ -133,9 +144,10 @@ mod tests {
     #[test]
     fn names_that_would_meet_are_kept_apart() {
         let mut names = Names::default();
-        names.add(&["a__b"], "a", "b");
-        names.add(&["a__b"], "a__b", "c");
-        names.add(&["a__b"], "a", "b__c");
+        names.taken.insert("a__b".to_owned());
+        names.add("a", "b");
+        names.add("a__b", "c");
+        names.add("a", "b__c");
         assert_ne!(names.upstream(Some("a"), "b"), "a__b");
         assert_ne!(names.upstream(Some("a__b"), "c"), names.upstream(Some("a"), "b__c"));
         assert_eq!(names.upstream(None, "b"), "b");

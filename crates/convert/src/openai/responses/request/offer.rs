@@ -1,6 +1,7 @@
 //! The tools on offer.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use protocol::anthropic::request as anthropic;
 use protocol::openai::responses::request::Request;
@@ -53,29 +54,31 @@ fn choice<'r>(notes: &mut Notes, request: &'r Request<'_>, names: &'r Names) -> 
     Ok(choice)
 }
 
-fn allowed_names<'r>(spec: &'r ChoiceSpec<'_>, request: &'r Request<'_>, names: &'r Names) -> Vec<&'r str> {
+fn allowed_names<'r>(
+    spec: &'r ChoiceSpec<'_>,
+    request: &'r Request<'_>,
+    names: &'r Names,
+) -> HashSet<&'r str> {
     let nested = spec.allowed_tools.as_ref().map(|allowed| &allowed.tools);
-    let mut upstream = Vec::new();
+    let (mut upstream, mut spaces) = (HashSet::new(), HashSet::new());
     for allowed in nested.or(spec.tools.as_ref()).into_iter().flatten() {
         let Some(name) = allowed.named() else { continue };
         if allowed.kind.as_deref() == Some("namespace") {
-            upstream.extend(within(request, names, name));
+            spaces.insert(name);
         } else {
-            upstream.push(names.upstream(allowed_namespace(allowed).as_deref(), name));
+            upstream.insert(names.upstream(allowed_namespace(allowed).as_deref(), name));
+        }
+    }
+    for tool in request.tools.iter().flatten() {
+        match tool {
+            Tool::Namespace(space) if spaces.contains(&*space.name) => {
+                let own = space.tools.iter().filter_map(|tool| tool.name.as_deref());
+                upstream.extend(own.map(|name| names.upstream(Some(&space.name), name)));
+            }
+            Tool::Namespace(_) | Tool::Single(_) => {}
         }
     }
     upstream
-}
-
-/// All tools of a namespace.
-fn within<'r>(request: &'r Request<'_>, names: &'r Names, namespace: &str) -> Vec<&'r str> {
-    let tools = request.tools.as_deref().unwrap_or_default().iter();
-    let spaces = tools.filter_map(|tool| match tool {
-        Tool::Namespace(space) if space.name == namespace => Some(space),
-        Tool::Namespace(_) | Tool::Single(_) => None,
-    });
-    let tools = spaces.flat_map(|space| &space.tools).filter_map(|tool| tool.name.as_deref());
-    tools.map(|name| names.upstream(Some(namespace), name)).collect()
 }
 
 fn namespace(extra: &Extra<'_>) -> Option<String> {
