@@ -117,11 +117,15 @@ pub(super) fn lose(request: &Request<'_>, notes: &mut Notes) {
             notes.lose(path, reason::NO_PLACE);
         }
     }
-    for (key, value) in request.stream_options.as_ref().and_then(Raw::members).into_iter().flatten() {
+    if let Some(options) = &request.stream_options {
         // No padding is what there is.
-        if !(key == "include_obfuscation" && value.get() != "true") {
-            notes.lose(format!("stream_options.{key}"), reason::NO_PLACE);
+        if options.include_obfuscation == Some(true) {
+            notes.lose("stream_options.include_obfuscation", reason::NO_PLACE);
         }
+        if options.include_usage.is_some() {
+            notes.lose("stream_options.include_usage", reason::NO_PLACE);
+        }
+        notes.lose_extra("stream_options", &options.extra);
     }
     if let Some(text) = &request.text {
         notes.lose_extra("text", &text.extra);
