@@ -12,7 +12,7 @@ use store::contract::{
     fault::{Fate, FaultProxy},
     stand_in,
 };
-use store::{StoredTurn, Timestamp};
+use store::{PicoUsd, RowStatus, StoredTurn, Timestamp};
 
 async fn with(settings: &[&str]) -> Gateway {
     Gateway::with(Options::with_keys(settings)).await
@@ -396,6 +396,23 @@ async fn a_conversation_is_compacted_to_a_summary_that_it_goes_on_from() {
     }
     let reply = caller.openai("/v1/responses/compact", &json!({ "model": QWEN })).await;
     assert_eq!(refusal(&reply), (400, None, Some("input".to_owned())));
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_told_is_billed_all_the_same() {
+    let gateway = with(&[]).await;
+    let (key, record) = gateway.key(&["*"]).await;
+    let caller = Caller::bearer(gateway.addr, &key);
+    for (model, count) in LANES.into_iter().zip(1..) {
+        let reply = caller.openai("/v1/responses/compact", &asking(model, "sim:words=0")).await;
+        assert_eq!(reply.status, 502, "{}", reply.text());
+        let rows = gateway.rows_of(&record.key_id, count).await;
+        let row = rows.iter().find(|row| row.requested_model == model).unwrap();
+        assert_eq!((row.status, row.http_status, row.attempts), (RowStatus::UpstreamError, 502, 1));
+        assert!(row.input_tokens > 0 && row.output_tokens > 0, "{row:?}");
+        assert!(row.cost_pico_usd.is_some_and(|cost| cost > PicoUsd::default()), "{row:?}");
+        assert!(row.upstream_request_id.is_some());
+    }
 }
 
 #[tokio::test]

@@ -163,26 +163,26 @@ impl Said {
 
 /// A whole answer for the caller.
 pub(crate) struct Answer {
-    pub(crate) body: Vec<u8>,
+    /// An answer that cannot be said in the caller's words is billed all the same.
+    pub(crate) body: Result<Vec<u8>, ApiError>,
     pub(crate) said: Said,
 }
 
 impl Answer {
     /// Reads the answer to what was sent, and writes it as the caller speaks.
-    pub(crate) fn new(sent: &Prepared, body: &[u8], reply: &Reply, voice: &Voice) -> Result<Self, ApiError> {
-        match sent.way.lane() {
-            Lane::Native => {
-                // Its usage is the upstream's, and tells of a tier where the upstream does.
-                let message = native::message(body, &reply.model, sent.hour_writes(), &sent.names)
-                    .map_err(|fault| unreadable(&fault.message))?;
-                let said = Said { tokens: tokens(message.usage), ..Said::default() };
-                Ok(Self { body: voice.relayed(message.body, sent.tier)?, said })
-            }
-            Lane::Converse => {
-                let (message, said) = Self::converted(sent, body, reply)?;
-                Ok(Self { body: voice.message(&message)?, said })
-            }
-        }
+    pub(crate) fn new(sent: &Prepared, body: &[u8], reply: &Reply, voice: &Voice) -> Self {
+        let read = match sent.way.lane() {
+            Lane::Native => native::message(body, &reply.model, sent.hour_writes(), &sent.names)
+                .map_err(|fault| unreadable(&fault.message))
+                .map(|message| {
+                    // Its usage is the upstream's, and tells of a tier where the upstream does.
+                    let said = Said { tokens: tokens(message.usage), ..Said::default() };
+                    Self { body: voice.relayed(message.body, sent.tier), said }
+                }),
+            Lane::Converse => Self::converted(sent, body, reply)
+                .map(|(message, said)| Self { body: voice.message(&message), said }),
+        };
+        read.unwrap_or_else(|error| Self { body: Err(error), said: Said::default() })
     }
 
     /// A whole Converse answer as the events of the stream that was asked for, for models that do not stream what they do.

@@ -188,45 +188,41 @@ async fn whole(
     prepared: Prepared,
     mut said: Said,
 ) -> Result<Response, ApiError> {
-    let made = match job.send(&mut admission, prepared).await {
-        Ok(mut answered) => {
-            record.attempts(answered.attempts);
-            answered.served.note(&mut admission, record);
-            answered.prepared.tier =
-                tiers::answered(&job.gateway, &mut admission, &answered.prepared, &answered.reply.headers);
-            let answer = Answer::new(&answered.prepared, &answered.reply.body, &said.reply, &said.voice);
-            answer.map(|answer| (answer, answered))
-        }
-        Err(error) => Err(error),
-    };
-    let now = Instant::now();
-    match made {
-        Ok((answer, upstream)) => {
-            admission.content(answer.body.len(), now);
-            record.content(now);
-            answer.said.note(&mut admission);
-            let tier = answer.said.tier.unwrap_or(upstream.prepared.tier);
-            let end = End {
-                status: RowStatus::Ok,
-                http_status: 200,
-                error_type: None,
-                stop_reason: answer.said.stop_reason,
-            };
-            record.tokens(admission.settle(end, now));
-            let body = kept(job, &upstream, &mut said, answer.body).await?;
-            let mut response = handle::private(handle::json(StatusCode::OK, body));
-            if let Some(debug) = &said.debug {
-                let id = upstream.reply.request_id.as_deref();
-                debug.apply(response.headers_mut(), &upstream.served, tier, upstream.attempts, id);
-            }
-            Ok(response)
-        }
+    let mut upstream = match job.send(&mut admission, prepared).await {
+        Ok(answered) => answered,
         Err(error) => {
             note_failed(&error, &mut admission, record);
-            admission.settle(failure(&error), now);
-            Err(error)
+            admission.settle(failure(&error), Instant::now());
+            return Err(error);
         }
+    };
+    record.attempts(upstream.attempts);
+    upstream.served.note(&mut admission, record);
+    upstream.prepared.tier =
+        tiers::answered(&job.gateway, &mut admission, &upstream.prepared, &upstream.reply.headers);
+    let answer = Answer::new(&upstream.prepared, &upstream.reply.body, &said.reply, &said.voice);
+    let now = Instant::now();
+    answer.said.note(&mut admission);
+    let tier = answer.said.tier.unwrap_or(upstream.prepared.tier);
+    let stop_reason = answer.said.stop_reason;
+    let body = match answer.body {
+        Ok(body) => body,
+        Err(error) => {
+            record.tokens(admission.settle(End { stop_reason, ..failure(&error) }, now));
+            return Err(error);
+        }
+    };
+    admission.content(body.len(), now);
+    record.content(now);
+    let end = End { status: RowStatus::Ok, http_status: 200, error_type: None, stop_reason };
+    record.tokens(admission.settle(end, now));
+    let body = kept(job, &upstream, &mut said, body).await?;
+    let mut response = handle::private(handle::json(StatusCode::OK, body));
+    if let Some(debug) = &said.debug {
+        let id = upstream.reply.request_id.as_deref();
+        debug.apply(response.headers_mut(), &upstream.served, tier, upstream.attempts, id);
     }
+    Ok(response)
 }
 
 /// Has it booked and logged how often the upstream was called, and where last.
@@ -248,7 +244,7 @@ async fn kept(
     if said.voice.keep(&job.gateway.shared, &body).await {
         return Ok(body);
     }
-    Ok(Answer::new(&upstream.prepared, &upstream.reply.body, &said.reply, &said.voice)?.body)
+    Answer::new(&upstream.prepared, &upstream.reply.body, &said.reply, &said.voice).body
 }
 
 /// How a failed call is booked.

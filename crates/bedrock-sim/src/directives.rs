@@ -6,7 +6,7 @@ use crate::fault::Fault;
 /// What the last user text asks of the simulator itself.
 #[derive(Debug, Default)]
 pub(crate) struct Directives {
-    /// `sim:words=300`: a plain answer of so many words, one a delta.
+    /// `sim:words=300`: a plain answer of so many words, one a delta; 0 is an answer without text.
     pub(crate) words: Option<usize>,
     /// `sim:redacted`: a redacted thinking block comes first.
     pub(crate) redacted: bool,
@@ -61,7 +61,7 @@ impl Directives {
         let (value, at) = value.split_once('@').unwrap_or((value, at));
         let at = at.parse::<usize>().ok();
         match name {
-            "words" => self.words = value.parse().ok().filter(|count| (1..=100_000).contains(count)),
+            "words" => self.words = value.parse().ok().filter(|count| *count <= 100_000),
             "redacted" => self.redacted = true,
             "slow" => self.slow = duration(value),
             "stop" => self.stop = STOPS.iter().find(|stop| **stop == value).copied(),

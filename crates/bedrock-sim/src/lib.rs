@@ -14,7 +14,7 @@
 //!
 //! | word | meaning |
 //! | --- | --- |
-//! | `sim:words=300` | so many words, one a delta |
+//! | `sim:words=300` | so many words, one a delta; 0 is an answer without text |
 //! | `sim:slow=50ms` | a pause between events |
 //! | `sim:redacted` | a redacted thinking block first |
 //! | `sim:stop=REASON` | this stop reason, in either dialect's words |

@@ -339,20 +339,21 @@ async fn whole(
     let (body, said) = match &passage.translated {
         None => {
             let hour = passage.sent_ttl() == Some(CacheTtl::OneHour);
-            let said = usage::whole(passage.operation, &reply.body, &reply.headers, hour);
-            (reply.body, said)
+            (Ok(reply.body.clone()), usage::whole(passage.operation, &reply.body, &reply.headers, hour))
         }
-        Some(prepared) => match Answer::new(prepared, &reply.body, &passage.reply(), &Voice::Messages) {
-            Ok(answer) => (answer.body.into(), answer.said),
-            Err(error) => {
-                admission.settle(failure(&error), now);
-                return Err(error);
-            }
-        },
+        Some(prepared) => {
+            let answer = Answer::new(prepared, &reply.body, &passage.reply(), &Voice::Messages);
+            (answer.body.map(Bytes::from), answer.said)
+        }
     };
+    said.note(&mut admission);
+    if let Err(error) = body {
+        record.tokens(admission.settle(failure(&error), now));
+        return Err(error);
+    }
+    let body = body?;
     admission.content(body.len(), now);
     record.content(now);
-    said.note(&mut admission);
     let end = End { status: RowStatus::Ok, http_status: reply.status, error_type: None, stop_reason: None };
     record.tokens(admission.settle(end, now));
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
