@@ -135,7 +135,7 @@ fn read_events(sse: &[u8], emit: &mut impl FnMut(anthropic::Event<'_>)) -> Resul
     for line in sse.split(|byte| *byte == b'\n') {
         let Some(data) = line.strip_prefix(b"data: ") else { continue };
         let text = std::str::from_utf8(data).map_err(|_| unreadable("event is not UTF-8"))?;
-        emit(anthropic::Event::parse(text).map_err(|error| unreadable(&error.to_string()))?);
+        emit(anthropic::Event::parse(text).map_err(|error| malformed(&error))?);
     }
     Ok(())
 }
@@ -226,4 +226,27 @@ pub(crate) fn tokens(usage: Usage) -> Option<Tokens> {
 pub(crate) fn unreadable(message: &str) -> ApiError {
     tracing::warn!(message, "the upstream's answer could not be read");
     ApiError::new(Kind::BadGateway, "The upstream's answer could not be read")
+}
+
+/// An answer that is not of the form that it should have.
+pub(crate) fn malformed(error: &serde_json::Error) -> ApiError {
+    unreadable(&place(error))
+}
+
+/// Where it is not. The error's own text may quote the answer, which is not for logs.
+fn place(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_of_a_malformed_answer_quotes_none_of_it() {
+        let event = r#"{"type":"message_start","message":"heliotrope"}"#;
+        let error = anthropic::Event::parse(event).unwrap_err();
+        assert!(error.to_string().contains("heliotrope"));
+        assert_eq!(place(&error), "Data error at line 1, column 46");
+    }
 }

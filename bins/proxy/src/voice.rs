@@ -11,7 +11,7 @@ use protocol::anthropic::{Delta, Event};
 use protocol::{openai, sse};
 use serde::Serialize;
 
-use crate::answer::{Decoder, unreadable};
+use crate::answer::{Decoder, malformed, unreadable};
 use crate::error::ApiError;
 use crate::gateway::Shared;
 use crate::request_id::RequestId;
@@ -73,7 +73,7 @@ impl Voice {
             Self::Messages => Ok(body),
             Self::Chat(_) | Self::Responses(_) | Self::Compact(_) => {
                 let mut message: Message =
-                    serde_json::from_slice(&body).map_err(|error| unreadable(&error.to_string()))?;
+                    serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
                 message.usage.service_tier.get_or_insert_with(|| tier.reported().to_owned());
                 self.message(&message)
             }
@@ -108,7 +108,7 @@ impl Voice {
 }
 
 fn written(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(answer).map_err(|error| unreadable(&error.to_string()))
+    serde_json::to_vec(answer).map_err(|error| malformed(&error))
 }
 
 /// Says the events of the Messages API in other words.
