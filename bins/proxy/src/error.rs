@@ -328,6 +328,8 @@ mod tests {
         let whole = ApiError::field("", "no JSON");
         let said: serde_json::Value = serde_json::from_str(&whole.body(Dialect::OpenAi, id)).unwrap();
         assert!(said["error"]["param"].is_null(), "what is wrong as a whole has no place");
+        // As OpenAI's own: its SDKs read the id from the header.
+        assert!(openai.get("request_id").is_none());
         let bedrock = error.response(Dialect::Bedrock, id);
         assert_eq!(bedrock.headers()["x-amzn-errortype"], "ValidationException");
     }
