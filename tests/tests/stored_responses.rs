@@ -348,8 +348,10 @@ async fn what_the_caller_or_the_operator_does_not_want_kept_is_not() {
     for (member, value) in [("store", json!(true)), ("previous_response_id", response["id"].clone())] {
         let mut body = asking(QWEN, "words");
         body[member] = value;
-        let reply = caller.openai("/v1/responses", &body).await;
-        assert_eq!(refusal(&reply), (400, None, Some(member.to_owned())));
+        for path in ["/v1/responses", "/v1/responses/compact"] {
+            let reply = caller.openai(path, &body).await;
+            assert_eq!(refusal(&reply), (400, None, Some(member.to_owned())), "{path}");
+        }
     }
 }
 

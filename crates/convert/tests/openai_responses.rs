@@ -643,6 +643,14 @@ fn a_conversation_is_replaced_by_its_summary_and_goes_on_from_it() {
 }
 
 #[test]
+fn what_an_answer_is_refused_for_a_summary_is_refused_for_too() {
+    let options = Options { state: false, ..Options::default() };
+    let parsed = parse(r#"{"model":"m","previous_response_id":"resp_1","input":"a"}"#).unwrap();
+    let refused = compact::request(&parsed, &options, &reply()).unwrap_err();
+    assert_eq!(refused.path, "previous_response_id");
+}
+
+#[test]
 fn what_codex_sends_goes_through_both_lanes() {
     for case in ["codex_begins_a_turn", "codex_goes_on_after_a_call"] {
         let case = cases("request").into_iter().find(|path| path.ends_with(case)).unwrap();

@@ -13,7 +13,7 @@ use protocol::openai::responses::response::{Compacted, CompactedKind, OutputItem
 use protocol::openai::tool::ToolChoice;
 use protocol::raw::Extra;
 
-use super::request::{all_items, convert};
+use super::request::{all_items, convert, field};
 use super::seal::Sealed;
 use super::{Asked, Options, Reply, turn};
 use crate::Refusal;
@@ -37,6 +37,8 @@ pub struct Compacting {
 /// Converts a request for compaction: its members are those of a request for an answer. The ids of what is kept are made of
 /// the reply's.
 pub fn request(request: &Request<'_>, options: &Options<'_>, reply: &Reply) -> Result<Compacting, Refusal> {
+    // The request for the summary goes on from nothing: it could no longer be refused for that.
+    field::refuse(request, options)?;
     let mut items: Vec<Item<'_>> =
         all_items(request, options)?.into_iter().map(|(item, _)| item.into_owned()).collect();
     if items.is_empty() {

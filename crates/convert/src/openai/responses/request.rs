@@ -18,7 +18,7 @@
 //! * A previous response, or `store: true`, where nothing is kept is refused; `store` unsaid is not.
 
 mod echo;
-mod field;
+pub(super) mod field;
 mod items;
 mod names;
 mod offer;

@@ -39,7 +39,10 @@ pub(super) fn asker<'r>(request: &'r Request<'_>) -> Asker<'r> {
 }
 
 /// What must not be ignored.
-pub(super) fn refuse(request: &Request<'_>, options: &Options<'_>) -> Result<(), Refusal> {
+pub(in crate::openai::responses) fn refuse(
+    request: &Request<'_>,
+    options: &Options<'_>,
+) -> Result<(), Refusal> {
     let no = |path: &str, message: &str| Err(refusal(path, message));
     labels(request)?;
     if request.background == Some(true) {
