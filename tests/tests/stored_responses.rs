@@ -418,6 +418,26 @@ async fn an_answer_that_cannot_be_told_is_billed_all_the_same() {
 }
 
 #[tokio::test]
+async fn half_a_summary_is_an_error_that_no_sdk_repeats() {
+    let gateway = with(&[]).await;
+    let caller = bearer(&gateway).await;
+    let (cut, full) = (Some("max_output_tokens"), Some("context_length_exceeded"));
+    for model in LANES {
+        for (said, code, param) in [
+            ("sim:words=300", None, cut),
+            ("sim:stop=model_context_window_exceeded", full, None),
+            ("sim:stop=refusal", Some("content_filter"), None),
+        ] {
+            let mut body = asking(model, said);
+            body["max_output_tokens"] = json!(200);
+            let reply = caller.openai("/v1/responses/compact", &body).await;
+            let expected = (400, code.map(str::to_owned), param.map(str::to_owned));
+            assert_eq!(refusal(&reply), expected, "{model} {said}: {}", reply.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn on_sqlite_a_conversation_goes_on_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let start = async |dir: &Path| {

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Invalid,
     /// The prompt does not fit the model's window.
     ContextTooLong,
+    /// The model, or a filter, declined where nothing but an answer helps.
+    ContentFilter,
     /// No valid key.
     Authentication,
     /// A budget of the key is spent.
@@ -64,6 +66,7 @@ impl Kind {
             Self::ContextTooLong => {
                 (400, INVALID, INVALID, Some("context_length_exceeded"), "ValidationException")
             }
+            Self::ContentFilter => (400, INVALID, INVALID, Some("content_filter"), "ValidationException"),
             Self::Authentication => {
                 (401, "authentication_error", INVALID, Some("invalid_api_key"), "UnrecognizedClientException")
             }
@@ -152,6 +155,7 @@ impl Kind {
             Self::Unavailable => Some(Duration::from_secs(5)),
             Self::Invalid
             | Self::ContextTooLong
+            | Self::ContentFilter
             | Self::Authentication
             | Self::Billing
             | Self::Permission

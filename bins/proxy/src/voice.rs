@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bedrock::Frame;
 use catalog::ServiceTier;
+use convert::openai::responses::compact::Unfit;
 use convert::openai::{chat, responses};
 use protocol::anthropic::response::Message;
 use protocol::anthropic::{Delta, Event};
@@ -12,7 +13,7 @@ use protocol::{openai, sse};
 use serde::Serialize;
 
 use crate::answer::{Decoder, malformed, unreadable};
-use crate::error::ApiError;
+use crate::error::{ApiError, Kind};
 use crate::gateway::Shared;
 use crate::request_id::RequestId;
 use crate::route::Dialect;
@@ -61,8 +62,7 @@ impl Voice {
             Self::Responses(own) => Ok(responses::response(message, &own.recall, &own.reply)),
             Self::Compact(own) => {
                 let (compacting, reply) = &**own;
-                let compacted = compacting.response(message, reply);
-                written(&compacted.ok_or_else(|| unreadable("the answer has no text for a summary"))?)
+                written(&compacting.response(message, reply).map_err(no_summary)?)
             }
         }
     }
@@ -104,6 +104,21 @@ impl Voice {
             }
         };
         Some(Box::new(Speaker { machine, tier: None, scratch: Vec::new(), content: None }))
+    }
+}
+
+/// Only where the model might do better is its failure, which SDKs repeat; elsewhere another try costs the same for nothing.
+fn no_summary(unfit: Unfit) -> ApiError {
+    match unfit {
+        Unfit::Silent => unreadable("the answer has no text for a summary"),
+        Unfit::CutOff => {
+            ApiError::field("max_output_tokens", "the summary was cut off at the limit of tokens; allow more")
+        }
+        Unfit::WindowFull => ApiError::new(
+            Kind::ContextTooLong,
+            "The conversation leaves no room for its summary in the model's context window",
+        ),
+        Unfit::Refused => ApiError::new(Kind::ContentFilter, "The model declined to write the summary"),
     }
 }
 

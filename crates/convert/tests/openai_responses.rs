@@ -639,7 +639,22 @@ fn a_conversation_is_replaced_by_its_summary_and_goes_on_from_it() {
     assert_eq!(said[1]["text"], "next");
     let silent: Message =
         serde_json::from_value(json!({"id": "msg_1", "model": "m", "content": []})).unwrap();
-    assert!(compacting.response(&silent, &reply()).is_none());
+    assert_eq!(compacting.response(&silent, &reply()).unwrap_err(), compact::Unfit::Silent);
+}
+
+#[test]
+fn half_a_summary_is_none() {
+    let parsed = parse(r#"{"model":"m","input":"a"}"#).unwrap();
+    let compacting = compact::request(&parsed, &Options::default(), &reply()).unwrap();
+    for (reason, unfit) in [
+        ("max_tokens", compact::Unfit::CutOff),
+        ("model_context_window_exceeded", compact::Unfit::WindowFull),
+        ("refusal", compact::Unfit::Refused),
+    ] {
+        let answer = json!({"id": "msg_1", "model": "m", "content": [{"type": "text", "text": "They m"}], "stop_reason": reason});
+        let answer: Message = serde_json::from_value(answer).unwrap();
+        assert_eq!(compacting.response(&answer, &reply()).unwrap_err(), unfit);
+    }
 }
 
 #[test]

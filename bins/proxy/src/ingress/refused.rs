@@ -122,6 +122,7 @@ pub(crate) fn status(kind: Kind, headers: &HeaderMap) -> StatusCode {
         | Kind::Billing
         | Kind::Invalid
         | Kind::ContextTooLong
+        | Kind::ContentFilter
         | Kind::Permission
         | Kind::UpstreamPermission
         | Kind::NotFound

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use protocol::anthropic::response::{Block, Json, Message};
+use protocol::anthropic::response::{Block, Json, Message, StopReason};
 use protocol::openai::responses::Item;
 use protocol::openai::responses::item::{self, Role};
 use protocol::openai::responses::request::{Input, Request};
@@ -32,6 +32,19 @@ pub struct Compacting {
     pub asked: Asked,
     /// What is kept before the summary, and what after it.
     kept: (Vec<Json>, Vec<Json>),
+}
+
+/// Why an answer is no summary that could stand for the conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It has no text.
+    Silent,
+    /// It was cut off at the limit of tokens to generate.
+    CutOff,
+    /// It was cut off because the context window was full.
+    WindowFull,
+    /// The model, or a filter, declined.
+    Refused,
 }
 
 /// Converts a request for compaction: its members are those of a request for an answer. The ids of what is kept are made of
@@ -91,8 +104,11 @@ fn kept<'a>(items: impl Iterator<Item = Item<'a>>, first: usize, reply: &Reply) 
 }
 
 impl Compacting {
-    /// The compacted conversation, from the answer to [`Self::asked`]. `None` where the model wrote no summary.
-    pub fn response(&self, message: &Message, reply: &Reply) -> Option<Compacted> {
+    /// The compacted conversation, from the answer to [`Self::asked`].
+    pub fn response(&self, message: &Message, reply: &Reply) -> Result<Compacted, Unfit> {
+        if let Some(unfit) = message.stop_reason.as_ref().and_then(unfit) {
+            return Err(unfit);
+        }
         let texts = message.content.iter().filter_map(|block| match block {
             Block::Text(block) => Some(&*block.text),
             Block::Thinking(_)
@@ -103,18 +119,32 @@ impl Compacting {
         });
         let text = texts.collect::<String>();
         if text.trim().is_empty() {
-            return None;
+            return Err(Unfit::Silent);
         }
         let encrypted_content = Sealed::Summary { text }.seal();
         let item = OutputItem::Compaction { id: reply.item_id("cmp", 0), encrypted_content };
-        let item = serde_json::to_string(&item).and_then(Json::parse).ok()?;
+        let item = serde_json::to_string(&item).and_then(Json::parse).map_err(|_| Unfit::Silent)?;
         let (before, after) = &self.kept;
-        Some(Compacted {
+        Ok(Compacted {
             id: reply.id.clone(),
             object: CompactedKind::Compaction,
             created_at: reply.created,
             output: before.iter().chain([&item]).chain(after).cloned().collect(),
             usage: usage::responses(&message.usage),
         })
+    }
+}
+
+/// Half a summary would pass for the whole: what it leaves out is lost to the conversation.
+fn unfit(reason: &StopReason) -> Option<Unfit> {
+    match reason {
+        StopReason::MaxTokens => Some(Unfit::CutOff),
+        StopReason::ModelContextWindowExceeded => Some(Unfit::WindowFull),
+        StopReason::Refusal => Some(Unfit::Refused),
+        StopReason::EndTurn
+        | StopReason::StopSequence
+        | StopReason::ToolUse
+        | StopReason::PauseTurn
+        | StopReason::Unknown(_) => None,
     }
 }
