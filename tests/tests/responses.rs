@@ -166,6 +166,30 @@ async fn a_stream_that_breaks_ends_as_failed_with_what_was_used() {
 }
 
 #[tokio::test]
+async fn what_the_model_wrote_amiss_fails_and_is_booked_but_not_kept() {
+    let gateway = Gateway::start().await;
+    let reasons = ["malformed_model_output", "malformed_tool_use"];
+    for (reason, stream) in reasons.into_iter().flat_map(|reason| [(reason, false), (reason, true)]) {
+        let mut body = ask(QWEN, &format!("sim:stop={reason}"), stream);
+        body["store"] = true.into();
+        let reply = respond(&gateway, &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let failed = if stream {
+            let last = response_events(&reply.text()).pop().unwrap();
+            assert_eq!(last["type"], "response.failed");
+            last["response"].clone()
+        } else {
+            reply.json()
+        };
+        assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("server_error")));
+        assert!(failed["usage"]["output_tokens"].as_u64().unwrap() > 0 && !text(&failed).is_empty());
+        let kept = openai(&gateway).get(&format!("{PATH}/{}", failed["id"].as_str().unwrap())).await;
+        assert_eq!(kept.status, 404, "{}", kept.text());
+    }
+    assert!(gateway.rows(4).await.iter().all(|row| row.output_tokens > 0));
+}
+
+#[tokio::test]
 async fn silence_is_filled_and_leaving_stops_the_model() {
     let gateway = Gateway::with(Options {
         delay: Duration::from_millis(30),

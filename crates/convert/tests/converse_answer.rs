@@ -153,7 +153,10 @@ fn a_whole_answer_that_is_unfolded_folds_back_to_itself() {
         let data = out.lines().filter_map(|line| line.strip_prefix("data: "));
         let events: Vec<_> = data.map(|data| Event::parse(data).unwrap()).collect();
         assert!(matches!(events.last(), Some(Event::MessageStop)), "{}", case.display());
-        assert_eq!(fold(events).unwrap(), message, "{}", case.display());
+        // As it is written: the wire has no word of its own for every reason to stop.
+        let [folded, message] =
+            [fold(events).unwrap(), message].map(|message| serde_json::to_value(message).unwrap());
+        assert_eq!(folded, message, "{}", case.display());
     }
 }
 

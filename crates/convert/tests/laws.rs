@@ -592,7 +592,10 @@ fn fixtures_folded_equal_their_whole_twins() {
         let message: Message = response(body.as_bytes(), &whole.names(), &reply()).unwrap();
         let streamed = case("stream", &name);
         let (sse, usage) = converted(streamed.names(), &streamed.upstream(), Ending::Closed);
-        assert_eq!(fold(read(&sse)).unwrap(), message, "{name:?}");
+        // As it is written: the wire has no word of its own for every reason to stop.
+        let [folded, whole] =
+            [&fold(read(&sse)).unwrap(), &message].map(|message| serde_json::to_value(message).unwrap());
+        assert_eq!(folded, whole, "{name:?}");
         assert_eq!(usage, Usage::from_anthropic(&message.usage), "{name:?}");
     }
 }

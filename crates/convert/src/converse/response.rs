@@ -224,10 +224,10 @@ pub(super) fn stop_reason(
             anthropic::StopReason::Refusal
         }
         converse::StopReason::ModelContextWindowExceeded => anthropic::StopReason::ModelContextWindowExceeded,
-        // The Messages API has no word for these. What was generated is delivered, and billed.
+        // What was generated is delivered, and billed.
         converse::StopReason::MalformedModelOutput | converse::StopReason::MalformedToolUse => {
             lose(loss::MALFORMED);
-            turn
+            anthropic::StopReason::Malformed { called }
         }
         converse::StopReason::Unknown(_) => {
             lose(loss::STOP_REASON);

@@ -141,6 +141,7 @@ pub(super) fn finish_reason(reason: Option<&StopReason>, called: bool, form: &Fo
             | StopReason::StopSequence
             | StopReason::ToolUse
             | StopReason::PauseTurn
+            | StopReason::Malformed { .. }
             | StopReason::Unknown(_),
         )
         | None => match (called, form.functions) {

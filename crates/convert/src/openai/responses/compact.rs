@@ -37,7 +37,7 @@ pub struct Compacting {
 /// Why an answer is no summary that could stand for the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// It has no text.
+    /// It has no text, or none that is well-formed.
     Silent,
     /// It was cut off at the limit of tokens to generate.
     CutOff,
@@ -141,6 +141,7 @@ fn unfit(reason: &StopReason) -> Option<Unfit> {
         StopReason::MaxTokens => Some(Unfit::CutOff),
         StopReason::ModelContextWindowExceeded => Some(Unfit::WindowFull),
         StopReason::Refusal => Some(Unfit::Refused),
+        StopReason::Malformed { .. } => Some(Unfit::Silent),
         StopReason::EndTurn
         | StopReason::StopSequence
         | StopReason::ToolUse

@@ -143,6 +143,10 @@ impl Ending {
                 Self::Incomplete(IncompleteReason::MaxOutputTokens)
             }
             Some(StopReason::Refusal) => Self::Incomplete(IncompleteReason::ContentFilter),
+            Some(StopReason::Malformed { .. }) => Self::Failed(Error {
+                code: "server_error".to_owned(),
+                message: "what the model wrote is not well-formed".to_owned(),
+            }),
             Some(
                 StopReason::EndTurn
                 | StopReason::StopSequence

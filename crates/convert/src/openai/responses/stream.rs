@@ -320,6 +320,10 @@ impl Stream {
         }
         self.start(out);
         let ending = Ending::of(self.stop.as_ref());
+        if let Ending::Failed(error) = ending {
+            self.failed(error, None, out);
+            return;
+        }
         for at in 0..self.items.len() {
             let last = at + 1 == self.items.len();
             self.close(at, if last { ending.last_item() } else { Status::Completed }, out);
@@ -349,9 +353,11 @@ impl Stream {
         }
         self.start(out);
         let ErrorDetail { message, kind, param, code } = body.error;
-        let error = Error { code: code.unwrap_or(kind), message };
-        let event =
-            Event::Error { code: Some(&error.code), message: &error.message, param: param.as_deref() };
+        self.failed(Error { code: code.unwrap_or(kind), message }, param.as_deref(), out);
+    }
+
+    fn failed(&mut self, error: Error, param: Option<&str>, out: &mut Vec<u8>) {
+        let event = Event::Error { code: Some(&error.code), message: &error.message, param };
         self.emit(&event, out);
         self.error = Some(error);
         self.phase = Phase::Over;

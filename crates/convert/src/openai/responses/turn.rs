@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use protocol::openai::responses::Item;
 use protocol::openai::responses::item::Reference;
+use protocol::openai::responses::response::Status;
 use protocol::raw::{Fault, Read};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -43,12 +44,16 @@ struct Head<'a> {
     model: Cow<'a, str>,
     #[serde(borrow)]
     output: &'a RawValue,
+    status: Option<Status>,
 }
 
 /// The stored form of a turn: the input's items, as [`Asked::input`](super::Asked::input) has them, and the response as
-/// the caller got it. `None` if the texts are not that.
+/// the caller got it. `None` if the texts are not that, or the response has failed: nobody goes on from it.
 pub fn stored(input: &str, response: &str) -> Option<Vec<u8>> {
     let head: Head<'_> = serde_json::from_str(response).ok()?;
+    if head.status == Some(Status::Failed) {
+        return None;
+    }
     let mut items = read(serde_json::from_str(input).ok()?).ok()?;
     for (at, item) in items.iter_mut().enumerate() {
         name(item, head.id.strip_prefix("resp_").unwrap_or(&head.id), at);

@@ -224,6 +224,12 @@ pub enum StopReason {
     Refusal,
     /// The context window is full.
     ModelContextWindowExceeded,
+    /// What the model wrote is not well-formed. The API has no word for that: on the wire it is an end like any other, or
+    /// waits for results where the answer holds a call.
+    Malformed {
+        /// Whether it holds a call.
+        called: bool,
+    },
     /// A reason that this build does not know.
     Unknown(String),
 }
@@ -232,10 +238,10 @@ impl StopReason {
     /// The word on the wire.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::EndTurn => "end_turn",
+            Self::EndTurn | Self::Malformed { called: false } => "end_turn",
             Self::MaxTokens => "max_tokens",
             Self::StopSequence => "stop_sequence",
-            Self::ToolUse => "tool_use",
+            Self::ToolUse | Self::Malformed { called: true } => "tool_use",
             Self::PauseTurn => "pause_turn",
             Self::Refusal => "refusal",
             Self::ModelContextWindowExceeded => "model_context_window_exceeded",
