@@ -93,7 +93,11 @@ fn answer(asked: &Asked, events: &str) {
     }
     assert_eq!(ends, 1);
     let response = serde_json::to_string(&stream.response()).expect("writes");
-    if asked.store {
+    let said: Value = serde_json::from_str(&response).expect("JSON");
+    // Nobody goes on from a response that failed.
+    if asked.store && said["status"] == "failed" {
+        assert!(turn::stored(&asked.input, &response).is_none());
+    } else if asked.store {
         let stored = turn::stored(&asked.input, &response).expect("a turn");
         let stored = String::from_utf8(stored).expect("UTF-8");
         Turn::read(&stored).expect("what was stored is read").items().expect("and its items are");
